@@ -1,0 +1,99 @@
+"""What the layers above may ask of replication: the `Replica` seam.
+
+Nothing above this package knows PySyncObj, terms of votes or peers' sockets. The production
+implementation is `raftq.consensus.replica.RaftReplica`; tests use `tests/support/fake_replica.py`.
+All deadlines are instants of the running event loop's clock (`loop.time()`), in seconds.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from raftq.core.machine import Applied, Machine
+from raftq.protocol.messages import Call, Command, CommandReply, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """What this node knows about its group at this moment; cheap to make, never waits."""
+
+    node: str
+    leader: str | None
+    is_leader: bool
+    """True only while this node leads, has applied its own term's first entry and may propose."""
+    has_quorum: bool
+    term: int
+    commit_index: int
+    applied_index: int
+    log_entries: int
+    reachable: Mapping[str, bool]
+    """For every member, itself included: is there a live connection to it?"""
+    not_ready_reason: str | None
+    """None if the node serves linearizable traffic; otherwise why not, in words."""
+
+
+class ReplicaListener(Protocol):
+    """Told on the event loop, synchronously; must not raise and must not wait."""
+
+    def on_applied(self, applied: Applied) -> None:
+        """Called after each applied entry, on every node."""
+
+    def on_leader_changed(self, view: ReplicaView) -> None:
+        """Called when this node gains or loses leadership, or learns of another leader."""
+
+
+CallHandler = Callable[[Call, float], Awaitable[Reply]]
+"""(call, deadline) -> reply; raises RaftqError."""
+
+
+class Replica(Protocol):
+    """One member of one Raft group."""
+
+    @property
+    def machine(self) -> Machine:
+        """The replicated state. Read it, never change it, never keep it across an await:
+        installing a snapshot replaces it."""
+        ...
+
+    def view(self) -> ReplicaView:
+        """Return what this node knows right now."""
+        ...
+
+    async def propose(self, command: Command, deadline: float) -> CommandReply:
+        """Replicate a command and return the machine's reply once it is durable on a majority.
+
+        Commands proposed in one turn of the loop share a log entry, in the order of the calls.
+
+        Raises:
+            NotLeader, RateLimited, ShuttingDown: Nothing happened.
+            LeadershipLost, CommitTimeout: It may have happened; repeat with the same ids.
+        """
+        ...
+
+    async def read_barrier(self, deadline: float) -> None:
+        """Return once `machine` reflects every write acknowledged before this call.
+
+        Only on the leader: its leadership is confirmed by a quorum after the call began.
+
+        Raises:
+            NotLeader, NoLeader: Leadership was not confirmed by the deadline.
+        """
+        ...
+
+    async def forward(self, call: Call, deadline: float) -> Reply:
+        """Have the leader's call handler execute the call, over the peer link.
+
+        Raises:
+            NoLeader, NotLeader: Nothing happened.
+            ConnectionLost, CommitTimeout: It may have happened.
+            RaftqError: What the leader's handler raised.
+        """
+        ...
+
+    def attach(self, listener: ReplicaListener, handler: CallHandler) -> None:
+        """Set who is told of changes and who executes calls that other nodes forward here."""
+        ...
+
+    async def transfer_leadership(self, deadline: float) -> bool:
+        """Hand leadership to the member that is furthest along; true if another one leads now."""
+        ...

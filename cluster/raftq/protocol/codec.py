@@ -1,0 +1,180 @@
+"""Bytes to messages and back. The only place that knows how a message looks on the wire.
+
+Native protocol (docs/reference/native-protocol.md): MessagePack-RPC, `[0, id, method, params]`,
+`[1, id, error, result]`, `[2, method, params]`, one after another on a TCP stream. `params` of a
+call is `[timeout_ms, field, …]`. An error is `[code, message, facts]`.
+
+Peers and the log use the same structs with their tag: `[tag, field, …]`.
+"""
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import msgpack
+import msgspec
+
+from raftq.protocol import limits
+from raftq.protocol.errors import (
+    Fact,
+    InvalidRequest,
+    PayloadTooLarge,
+    RaftqError,
+    UnknownMethod,
+    error_from_code,
+)
+from raftq.protocol.messages import (
+    Ack,
+    Call,
+    ClusterCall,
+    Enqueue,
+    Entry,
+    Extend,
+    Fail,
+    LeaseCall,
+    QueueCall,
+    Reply,
+    Requeue,
+    TaskCall,
+    TimeoutMs,
+)
+
+METHODS: Final[Mapping[str, type[Call]]] = {
+    "enqueue": Enqueue,
+    "lease": LeaseCall,
+    "ack": Ack,
+    "fail": Fail,
+    "requeue": Requeue,
+    "extend": Extend,
+    "task": TaskCall,
+    "queue": QueueCall,
+    "cluster": ClusterCall,
+}
+METHOD_OF: Final[Mapping[type[Call], str]] = {cls: name for name, cls in METHODS.items()}
+_TAGS: Final = {name: cls.__struct_config__.tag for name, cls in METHODS.items()}
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_call_decoder: Final[msgspec.msgpack.Decoder[Call]] = msgspec.msgpack.Decoder(Call)
+_reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+_entry_decoder: Final = msgspec.msgpack.Decoder(Entry)
+
+encode: Final = _encoder.encode
+"""Return any message as MessagePack bytes."""
+
+
+def decode_call(raw: bytes | memoryview) -> Call:
+    """Decode a tagged call, as peers forward it; raise InvalidRequest if it is malformed."""
+    try:
+        return _call_decoder.decode(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _invalid(str(error)) from None
+
+
+def decode_reply(raw: bytes | memoryview) -> Reply:
+    """Decode a tagged reply; raise InvalidRequest if it is malformed."""
+    try:
+        return _reply_decoder.decode(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _invalid(str(error)) from None
+
+
+def decode_entry(raw: bytes | memoryview) -> Entry:
+    """Decode a log entry.
+
+    Raises:
+        InvalidRequest: The bytes are no entry; the machine turns this into a rejection.
+    """
+    try:
+        return _entry_decoder.decode(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _invalid(str(error)) from None
+
+
+def call_from_params(method: object, params: object) -> tuple[int, Call]:
+    """Check the method and params of a native request and return (timeout_ms, call).
+
+    Raises:
+        UnknownMethod: There is no such method.
+        PayloadTooLarge: A payload or result is over its limit.
+        InvalidRequest: A field is missing, unknown, of the wrong type or out of range; the
+            message names its position.
+    """
+    if not isinstance(method, str) or method not in METHODS:
+        known = ", ".join(METHODS)
+        raise UnknownMethod(f"there is no method {method!r:.100}; there are: {known}")
+    if not isinstance(params, list) or not params:
+        raise _invalid("params must be an array that begins with timeout_ms")
+    values = cast("list[object]", params)
+    try:
+        timeout_ms = msgspec.convert(values[0], TimeoutMs)
+        call: Call = msgspec.convert(
+            [_TAGS[method], *values[1:]], METHODS[method], builtin_types=(bytes,)
+        )
+    except msgspec.ValidationError as error:
+        raise _invalid(f"{method}: {error}") from None
+    return timeout_ms, call
+
+
+def params_of_call(timeout_ms: int, call: Call) -> list[object]:
+    """Return the native params of a call, the inverse of `call_from_params`."""
+    return [timeout_ms, *(getattr(call, field) for field in call.__struct_fields__)]
+
+
+def request_bytes(call_id: int, timeout_ms: int, call: Call) -> bytes:
+    """Return one native request frame for a call."""
+    params = params_of_call(timeout_ms, call)
+    return encode([0, call_id, METHOD_OF[type(call)], params])
+
+
+def error_to_wire(error: RaftqError) -> list[object]:
+    """Return an error as `[code, message, facts]`."""
+    return [error.code, error.message, dict(error.facts)]
+
+
+def error_from_wire(raw: object) -> RaftqError:
+    """Return the typed error for `[code, message, facts]`; tolerant of a newer server."""
+    try:
+        code, message, facts = msgspec.convert(raw, tuple[str, str, dict[str, Fact]])
+    except msgspec.ValidationError as error:
+        return error_from_code("internal", f"malformed error from the server: {error}", {})
+    return error_from_code(code, message, facts)
+
+
+def new_request_unpacker() -> msgpack.Unpacker:
+    """Return the streaming unpacker of a node's side: no call contains a map, so none passes."""
+    return _new_unpacker(buffer_bytes=limits.REQUEST_BYTES_MAX, map_length=0)
+
+
+def new_reply_unpacker() -> msgpack.Unpacker:
+    """Return the streaming unpacker of a client's side."""
+    return _new_unpacker(buffer_bytes=limits.REPLY_BYTES_MAX, map_length=limits.FACTS_MAX)
+
+
+def _new_unpacker(*, buffer_bytes: int, map_length: int) -> msgpack.Unpacker:
+    """Set every limit explicitly; extension types are refused on both sides."""
+    return msgpack.Unpacker(
+        raw=False,
+        use_list=True,
+        strict_map_key=True,
+        max_buffer_size=buffer_bytes,
+        max_str_len=limits.RESULT_BYTES_MAX,
+        max_bin_len=limits.REQUEST_BYTES_MAX,
+        max_array_len=limits.TASKS_PER_ENQUEUE_MAX,
+        max_map_len=map_length,
+        max_ext_len=0,
+    )
+
+
+def _invalid(text: str) -> InvalidRequest | PayloadTooLarge:
+    if f"of length <= {limits.PAYLOAD_BYTES_MAX}" in text:
+        return PayloadTooLarge(
+            f"a payload is over {limits.PAYLOAD_BYTES_MAX} bytes; keep large data elsewhere and "
+            f"enqueue a reference to it ({text})",
+            bytes_max=limits.PAYLOAD_BYTES_MAX,
+        )
+    if f"of length <= {limits.RESULT_BYTES_MAX}" in text:
+        return PayloadTooLarge(
+            f"a result is over {limits.RESULT_BYTES_MAX} bytes; keep large data elsewhere and "
+            f"record a reference to it ({text})",
+            bytes_max=limits.RESULT_BYTES_MAX,
+        )
+    return InvalidRequest(f"malformed request: {text}")

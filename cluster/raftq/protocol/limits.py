@@ -1,0 +1,89 @@
+"""Every bound in raftq, by name. A number that limits something lives here or is configuration."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+# What a client may send.
+REQUEST_BYTES_MAX: Final = 16 * MIB
+"""One HTTP body or one native frame."""
+REPLY_BYTES_MAX: Final = 32 * MIB
+"""One native frame from a node: the largest lease reply with room to spare."""
+FACTS_MAX: Final = 64
+"""Facts in one error on the wire."""
+PAYLOAD_BYTES_MAX: Final = 15 * MIB
+RESULT_BYTES_MAX: Final = 1 * MIB
+ERROR_TEXT_CHARACTERS_MAX: Final = 4_000
+NAME_CHARACTERS_MAX: Final = 128
+TASKS_PER_ENQUEUE_MAX: Final = 10_000
+QUEUES_PER_LEASE_MAX: Final = 32
+LEASES_PER_CALL_MAX: Final = 1_000
+SETTLEMENTS_PER_CALL_MAX: Final = 10_000
+"""Items in one batch of ack, fail, requeue or extend."""
+
+PRIORITY_MAX: Final = 9
+PRIORITY_DEFAULT: Final = 5
+ATTEMPTS_MAX_LIMIT: Final = 1_000
+ATTEMPTS_MAX_DEFAULT: Final = 5
+DELAY_MS_MAX: Final = 3_660 * DAY_MS
+LEASE_MS_MIN: Final = 100
+LEASE_MS_MAX: Final = 12 * HOUR_MS
+LEASE_MS_DEFAULT: Final = 30 * SECOND_MS
+WAIT_MS_MAX: Final = 5 * MINUTE_MS
+TIMEOUT_MS_MAX: Final = 10 * MINUTE_MS
+TIMEOUT_MS_DEFAULT: Final = 10 * SECOND_MS
+TOKEN_MAX: Final = 2**63 - 1
+
+# What the queue machine keeps.
+CRASHES_MAX: Final = 10
+"""Leases of one task that may run out (the worker died) before the task is dead."""
+ERRORS_KEPT_PER_TASK: Final = 10
+RESULT_RETENTION_MS: Final = 1 * HOUR_MS
+RESULTS_KEPT_MAX: Final = 100_000
+"""Finished tasks that are remembered; the oldest is forgotten first."""
+RESULT_BYTES_KEPT_MAX: Final = 256 * MIB
+LEASE_REPLY_BYTES_MAX: Final = 8 * MIB
+"""A lease call stops before its payloads pass this; the first task always fits."""
+LEASE_REQUESTS_KEPT_PER_WORKER: Final = 64
+"""Recent lease calls of one worker whose repetition returns the same leases."""
+WORKER_FORGOTTEN_AFTER_MS: Final = 10 * MINUTE_MS
+"""Lease time after which the lease requests of a silent worker are forgotten."""
+LEASE_TIME_STEP_MAX_MS: Final = 60 * SECOND_MS
+"""The most that one log entry may advance lease time."""
+
+# What a leader lets in.
+TASKS_LIVE_MAX: Final = 5_000_000
+PAYLOAD_BYTES_LIVE_MAX: Final = 2_048 * MIB
+"""Payload bytes of unfinished tasks in the whole cluster (they are held in memory)."""
+RETRY_AFTER_MS: Final = 1_000
+"""The advice given with `queue_full` and `disk_full`."""
+WAITERS_MAX: Final = 20_000
+"""Lease calls that may wait on one node at a time."""
+DISK_RESERVE_BYTES: Final = 256 * MIB
+"""Free space below which enqueues are refused, so that acks and compaction can go on."""
+
+# Log entries and their replication.
+ENTRY_BYTES_TARGET: Final = 1 * MIB
+"""A proposal stops taking further commands once it holds this many bytes."""
+ENTRY_COMMANDS_MAX: Final = 2_000
+ENTRIES_IN_FLIGHT_MAX: Final = 4
+PROPOSALS_WAITING_MAX: Final = 50_000
+PEER_FRAME_BYTES_MAX: Final = 64 * MIB
+PEER_BUFFER_BYTES_MAX: Final = 16 * MIB
+"""Bytes waiting for one slow peer before replication to it pauses."""
+
+# Clients' connections.
+NATIVE_CALLS_IN_FLIGHT_MAX: Final = 10_000
+"""Unanswered calls on one native connection; reading pauses at this number."""
+CONNECTIONS_PER_ADDRESS_MAX: Final = 1_000
+HTTP_HEADER_BYTES_MAX: Final = 16 * KIB
+HTTP_HEADER_TIMEOUT_MS: Final = 10 * SECOND_MS
+HTTP_BODY_TIMEOUT_MS: Final = 15 * SECOND_MS
+HTTP_IDLE_TIMEOUT_MS: Final = 60 * SECOND_MS
+NATIVE_IDLE_TIMEOUT_MS: Final = 10 * MINUTE_MS
+HELLO_TIMEOUT_MS: Final = 5 * SECOND_MS

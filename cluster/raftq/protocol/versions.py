@@ -1,0 +1,15 @@
+"""Versions of everything that is written down or sent."""
+
+from typing import Final
+
+NATIVE_PROTOCOL_VERSION: Final = 1
+"""Sent in the client's hello; a node answers an unknown one with `unsupported_version`."""
+
+PEER_PROTOCOL_VERSION: Final = 1
+"""Sent in a peer's hello; nodes of different peer versions do not talk."""
+
+ENTRY_VERSION: Final = 1
+"""First field of every log entry; a node stops rather than apply an unknown version."""
+
+DATA_FORMAT_VERSION: Final = 1
+"""Written in a data folder when it is made; checked before anything else in it is read."""
