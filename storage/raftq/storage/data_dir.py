@@ -1,0 +1,195 @@
+"""The data folder of one node: its lock, its identity and where the rest lies.
+
+Owns the lock file, the identity file and the layout. Does not own the contents of the journal,
+vote and snapshot files. Invariants: one process at a time; the identity is written last when a
+folder is made and never missing afterwards, so a half-made folder is made again and a folder
+that lost a part is refused; nothing in a folder is read before its format was checked.
+"""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from raftq.protocol.errors import DataDirLocked, UnsupportedFormat
+from raftq.protocol.versions import DATA_FORMAT_VERSION
+from raftq.storage.files import Files, RealFiles, replace_file, temporary_path
+from raftq.storage.record import IDENTITY, check_format, corrupt, encode_record, read_record
+from raftq.storage.sync_job import sync_failed
+
+LOCK_NAME: Final = "lock"
+IDENTITY_NAME: Final = "identity"
+VOTE_NAME: Final = "vote"
+JOURNAL_NAME: Final = "journal"
+SNAPSHOTS_NAME: Final = "snapshots"
+_FOLDER_MODE: Final = 0o700
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose folder this is; stored as JSON, for people who look into the file."""
+
+    node_id: str
+    members: list[str]
+    cluster_id: str | None = None
+
+
+class DataDir:
+    """An open, locked data folder. Open one with `DataDir.open`."""
+
+    def __init__(self, files: Files, path: Path, lock: int, identity: Identity) -> None:
+        self._files = files
+        self._lock = lock
+        self._identity = identity
+        self.path: Final = path
+        self.journal_folder: Final = path / JOURNAL_NAME
+        self.snapshot_folder: Final = path / SNAPSHOTS_NAME
+        self.vote_path: Final = path / VOTE_NAME
+
+    @classmethod
+    def open(
+        cls, path: Path, *, node_id: str, members: list[str], files: Files | None = None
+    ) -> "DataDir":
+        """Lock a node's folder and check that it is this node's; make it if it is empty.
+
+        Args:
+            path: The folder; missing parents are made.
+            node_id: This node.
+            members: Ids of all members of the cluster, in any order.
+            files: The disk of the identity file; the real one if None.
+
+        Raises:
+            DataDirLocked: Another process uses the folder.
+            UnsupportedFormat: It belongs to another node, cluster or version, or is no data folder.
+            CorruptRecord: Its identity is damaged.
+        """
+        files = files or RealFiles()
+        path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        lock = _take_lock(path / LOCK_NAME)
+        try:
+            expected = Identity(node_id, sorted(members))
+            if IDENTITY_NAME not in files.names(path):
+                _make(files, path, expected)
+            identity = read_identity(path / IDENTITY_NAME, files.read(path / IDENTITY_NAME))
+            _check_owner(path, identity, expected)
+            _check_whole(path)
+            files.sync_folder(path)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(files, path, lock, identity)
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._lock)
+
+    def free_bytes(self) -> int:
+        """Return the space that is left for this process on the folder's file system."""
+        return shutil.disk_usage(self.path).free
+
+    @property
+    def cluster_id(self) -> str | None:
+        """The cluster this folder belongs to, once that is recorded."""
+        return self._identity.cluster_id
+
+    def record_cluster_id(self, cluster_id: str) -> None:
+        """Return once the cluster's identity is durable in the folder. Blocks.
+
+        Raises:
+            UnsupportedFormat: The folder belongs to another cluster.
+            SyncFailed: The node must stop.
+        """
+        if self.cluster_id == cluster_id:
+            return
+        if self.cluster_id is not None:
+            raise _mismatch(self.path, "cluster", self.cluster_id, cluster_id)
+        identity = msgspec.structs.replace(self._identity, cluster_id=cluster_id)
+        try:
+            _store(self._files, self.path, identity)
+        except OSError as error:
+            raise sync_failed(self.path, error) from error
+        self._identity = identity
+
+
+def read_identity(path: Path, data: bytes) -> Identity:
+    """Return the identity from the bytes of an identity file.
+
+    Raises:
+        CorruptRecord: The bytes are damaged.
+        UnsupportedFormat: Another version of raftq wrote them.
+    """
+    record = read_record(data, 0, 0)
+    if record is None or record.tag != IDENTITY or record.end != len(data):
+        raise corrupt(path, 0, "the identity of the data folder is unreadable")
+    check_format(path, record.number)
+    return msgspec.json.decode(record.body, type=Identity)
+
+
+def _store(files: Files, path: Path, identity: Identity) -> None:
+    body = msgspec.json.encode(identity)
+    record = encode_record(0, IDENTITY, DATA_FORMAT_VERSION, 0, body=body)
+    replace_file(files, path / IDENTITY_NAME, record)
+
+
+def _take_lock(path: Path) -> int:
+    """Return a descriptor that holds the lock until it is closed or the process ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise DataDirLocked(
+            f"the data folder {path.parent} is in use by process {holder or 'unknown'}: stop that "
+            "process, or give this node a folder of its own",
+            path=str(path.parent),
+            pid=int(holder) if holder.isdecimal() else None,
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _make(files: Files, path: Path, identity: Identity) -> None:
+    """Make an empty folder a data folder; also one whose making was interrupted."""
+    folders = [path / JOURNAL_NAME, path / SNAPSHOTS_NAME]
+    ours = {LOCK_NAME, JOURNAL_NAME, SNAPSHOTS_NAME, temporary_path(path / IDENTITY_NAME).name}
+    foreign = [entry.name for entry in path.iterdir() if entry.name not in ours]
+    foreign += [f"{f.name}/{e.name}" for f in folders if f.is_dir() for e in f.iterdir()]
+    if foreign:
+        raise UnsupportedFormat(
+            f"{path} has no identity file, but holds {sorted(foreign)[0]!r}: it is no data folder, "
+            "or a part of it was lost; name an empty folder",
+            path=str(path),
+            found=sorted(foreign)[0],
+        )
+    for folder in folders:
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    RealFiles().sync_folder(path.parent)
+    RealFiles().sync_folder(path)  # Before the identity, whose presence says that they exist.
+    _store(files, path, identity)
+
+
+def _check_owner(path: Path, found: Identity, expected: Identity) -> None:
+    if found.node_id != expected.node_id:
+        raise _mismatch(path, "node", found.node_id, expected.node_id)
+    if found.members != expected.members:
+        raise _mismatch(path, "members", ", ".join(found.members), ", ".join(expected.members))
+
+
+def _check_whole(path: Path) -> None:
+    for name in (JOURNAL_NAME, SNAPSHOTS_NAME):
+        if not (path / name).is_dir():
+            raise corrupt(path / name, 0, "the folder is missing")
+
+
+def _mismatch(path: Path, what: str, found: str, expected: str) -> UnsupportedFormat:
+    return UnsupportedFormat(
+        f"the data folder {path} belongs to {what} {found}, but this node was started for {what} "
+        f"{expected}: correct the configuration, or name the folder that belongs to it",
+        path=str(path),
+        found=found,
+        expected=expected,
+    )

@@ -1,0 +1,158 @@
+"""The disk seam: the few file operations that everything else here is built from.
+
+Owns the calls into the operating system. Does not own any format. Nothing is durable before
+`sync` (for a file's bytes) and `sync_folder` (for names) returned; `tests/support/memory_files.py`
+is the other implementation and loses exactly what was not synced.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+_FILE_MODE = 0o600
+
+
+class WritableFile(Protocol):
+    """A file open for appending."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append all of the bytes; after an OSError any prefix of them may be in the file."""
+        ...
+
+    def sync(self) -> None:
+        """Return once every byte written so far survives a power cut (fdatasync, blocking)."""
+        ...
+
+    def close(self) -> None:
+        """Release the file; what was not synced is still not durable."""
+        ...
+
+
+class Files(Protocol):
+    """The files of a node. Methods raise OSError; sync methods may block for long."""
+
+    def open_append(self, path: Path) -> WritableFile:
+        """Open a file for appending, creating an empty one if it is missing."""
+        ...
+
+    def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
+        """Return up to `size` bytes from `offset` on; fewer only at the end of the file."""
+        ...
+
+    def names(self, folder: Path) -> list[str]:
+        """Return the names in a folder, sorted."""
+        ...
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, replacing what had it; atomic, durable after sync_folder."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; durable after sync_folder."""
+        ...
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file to `size` bytes and make it, with that size, durable."""
+        ...
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return once the names in a folder survive a power cut."""
+        ...
+
+
+class _RealFile:
+    """A file descriptor opened with O_APPEND."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        written = os.write(self._descriptor, data)
+        if written < len(data):  # A nearly full disk, or over 2 GiB at once.
+            rest = memoryview(data)
+            while written < len(data):
+                written += os.write(self._descriptor, rest[written:])
+
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class RealFiles:
+    """`Files` on the operating system; safe to use from several threads."""
+
+    def open_append(self, path: Path) -> WritableFile:
+        """Open a file for appending; only its owner may read it."""
+        return _RealFile(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _FILE_MODE))
+
+    def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
+        """Read a part of a file, or all of it."""
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            if size is None:
+                return file.readall()
+            data = file.read(size)
+            while len(data) < size and (more := file.read(size - len(data))):
+                data += more
+            return data
+
+    def names(self, folder: Path) -> list[str]:
+        """List a folder."""
+        return sorted(os.listdir(folder))
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename a file."""
+        os.replace(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file and sync it, bytes and size."""
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            os.ftruncate(descriptor, size)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Sync a folder's names."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return where the next content of a file is written before it takes the file's name."""
+    return path.with_name(path.name + ".new")
+
+
+def write_temporary(files: Files, path: Path, parts: Iterable[bytes]) -> Path:
+    """Write the parts to the file's temporary path, durable but for its name; return the path."""
+    temporary = temporary_path(path)
+    if temporary.name in files.names(path.parent):
+        files.remove(temporary)  # Of an earlier attempt; appending to it would mix the two.
+    file = files.open_append(temporary)
+    try:
+        for part in parts:
+            file.write(part)
+        file.sync()
+    finally:
+        file.close()
+    return temporary
+
+
+def replace_file(files: Files, path: Path, content: bytes) -> None:
+    """Replace a small file so that any crash leaves the old content or the new one, whole."""
+    temporary = write_temporary(files, path, [content])
+    files.rename(temporary, path)
+    files.sync_folder(path.parent)
