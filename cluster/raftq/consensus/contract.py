@@ -5,6 +5,7 @@ implementation is `raftq.consensus.replica.RaftReplica`; tests use `tests/suppor
 All deadlines are instants of the running event loop's clock (`loop.time()`), in seconds.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,14 +60,16 @@ class Replica(Protocol):
         """Return what this node knows right now."""
         ...
 
-    async def propose(self, command: Command, deadline: float) -> CommandReply:
-        """Replicate a command and return the machine's reply once it is durable on a majority.
+    def propose(self, command: Command, deadline: float) -> "asyncio.Future[CommandReply]":
+        """Replicate a command; the future gets the machine's reply once it is durable on a
+        majority and applied here.
 
         Commands proposed in one turn of the loop share a log entry, in the order of the calls.
 
         Raises:
-            NotLeader, RateLimited, ShuttingDown: Nothing happened.
-            LeadershipLost, CommitTimeout: It may have happened; repeat with the same ids.
+            NotLeader, RateLimited: Nothing happened. Raised here or set on the future.
+            LeadershipLost, CommitTimeout: It may have happened; repeat with the same ids. Set on
+                the future.
         """
         ...
 

@@ -73,6 +73,14 @@ ENTRY_BYTES_TARGET: Final = 1 * MIB
 ENTRY_COMMANDS_MAX: Final = 2_000
 ENTRIES_IN_FLIGHT_MAX: Final = 4
 PROPOSALS_WAITING_MAX: Final = 50_000
+ENTRIES_PER_MESSAGE_MAX: Final = 1_000
+"""Log entries in one message to a follower."""
+SNAPSHOT_PART_BYTES: Final = 256 * KIB
+"""Snapshot bytes in one message to a follower."""
+SNAPSHOT_AFTER_BYTES: Final = 64 * MIB
+"""Log bytes since the last snapshot after which a new one is written."""
+SNAPSHOT_AFTER_ENTRIES: Final = 50_000
+"""Log entries since the last snapshot after which a new one is written."""
 PEER_FRAME_BYTES_MAX: Final = 64 * MIB
 PEER_BUFFER_BYTES_MAX: Final = 16 * MIB
 """Bytes waiting for one slow peer before replication to it pauses."""

@@ -1,0 +1,83 @@
+"""One fsync at a time, beside the loop: everything recorded meanwhile shares the next one."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from raftq.storage.journal import Journal
+
+
+class Offload(Protocol):
+    """Runs a blocking job beside the event loop."""
+
+    def __call__(self, job: Callable[[], None]) -> "asyncio.Future[None]": ...
+
+
+class GroupCommit:
+    """Keeps the journal's durable index following its last index.
+
+    Args:
+        journal: The journal.
+        offload: Runs the blocking sync.
+        on_durable: Called on the loop after each finished sync.
+        on_failure: Called with the error of a failed sync; it is never retried, because the
+            kernel may already have dropped the pages.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        offload: Offload,
+        on_durable: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._journal = journal
+        self._offload = offload
+        self._on_durable = on_durable
+        self._on_failure = on_failure
+        self._running: asyncio.Future[None] | None = None
+        self.syncs_total = 0
+
+    def start(self) -> None:
+        """Write what is buffered and sync it, unless a sync is running."""
+        if self._running is not None:
+            return
+        job = self._journal.begin_sync()
+        if job is None:
+            return
+        self._running = self._offload(job.run)
+
+        def on_done(future: "asyncio.Future[None]") -> None:
+            self._running = None
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled():
+                return
+            if error is not None:
+                self._on_failure(error)
+                return
+            self._journal.finish_sync(job)
+            self.syncs_total += 1
+            self._on_durable()
+
+        self._running.add_done_callback(on_done)
+
+    async def drain(self) -> None:
+        """Wait for a running sync, so that the journal can be closed."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+
+class SyncThread:
+    """An `Offload` on one thread of its own."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "raftq-sync")
+
+    def __call__(self, job: Callable[[], None]) -> "asyncio.Future[None]":
+        """Run the job on the thread."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, job)
+
+    def close(self) -> None:
+        """Wait for the running job and end the thread."""
+        self._executor.shutdown()

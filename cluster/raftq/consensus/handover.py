@@ -1,0 +1,46 @@
+"""Leadership transfer: let the log come to rest, then ask the best follower to take over.
+
+Source: Raft dissertation 3.10. Proposals are refused meanwhile, so nothing is in flight when the
+follower's election begins.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+_POLL_SECONDS = 0.005
+_ASK_AGAIN_SECONDS = 0.25
+
+
+class Leading(Protocol):
+    """What the handover needs of the replica that leads."""
+
+    def proposals_are_idle(self) -> bool: ...
+    def follows_another(self) -> bool:
+        """Whether another member leads, as far as this one knows."""
+        ...
+
+    def followers_matched(self) -> Mapping[str, int]:
+        """Return the highest acknowledged index of each follower that can be reached."""
+        ...
+
+    def last_index(self) -> int: ...
+    def ask_to_lead(self, peer: str) -> bool: ...
+    def now(self) -> float: ...
+
+
+async def hand_over(leading: Leading, deadline: float) -> None:
+    """Hand leadership to the follower that is furthest along; return when another one leads.
+
+    Returns at the deadline too, with leadership kept: the caller looks who leads.
+    """
+    ask_again_at = 0.0
+    while not leading.follows_another() and leading.now() < deadline:
+        matched = leading.followers_matched()
+        best = max(matched, key=lambda peer: matched[peer], default=None)
+        is_level = best is not None and matched[best] == leading.last_index()
+        is_ready = is_level and leading.proposals_are_idle() and leading.now() >= ask_again_at
+        if best is not None and is_ready:
+            leading.ask_to_lead(best)
+            ask_again_at = leading.now() + _ASK_AGAIN_SECONDS
+        await asyncio.sleep(_POLL_SECONDS)

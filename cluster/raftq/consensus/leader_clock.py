@@ -1,0 +1,71 @@
+"""The leader's two clocks, stamped into log entries; replicas read no clock of their own.
+
+Lease time advances only while a leader leads, by its monotonic clock, at most `STEP_MAX_MS` for
+each look at it (a paused leader loses no time that its workers did not have), and stands still for
+`GRACE_MS` after a leader change, so that workers can find the new leader before their leases run
+out. Wall time is the leader's wall clock; the machine never lets it go back.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from raftq.protocol import limits
+
+STEP_MAX_MS: Final = 200.0
+"""The most that one look at the clock may add; looks are made every few tens of ms."""
+GRACE_MS: Final = 2_000.0
+
+
+class LeaderClock:
+    """Collects lease time between entries.
+
+    Args:
+        monotonic: Seconds of a clock that is not stepped.
+        wall_ms: Wall clock, milliseconds since 1970.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], wall_ms: Callable[[], int]) -> None:
+        self._monotonic = monotonic
+        self._wall_ms = wall_ms
+        self._looked_at: float | None = None
+        self._grace_ms = 0.0
+        self._pending_ms = 0.0
+
+    def start(self) -> None:
+        """Begin a leadership: the grace period starts now."""
+        self._looked_at = self._monotonic()
+        self._grace_ms = GRACE_MS
+        self._pending_ms = 0.0
+
+    def stop(self) -> None:
+        """End a leadership: time that no entry carried is forgotten, leases live longer."""
+        self._looked_at = None
+        self._pending_ms = 0.0
+
+    def look(self) -> None:
+        """Add the time since the last look; to be called often while leading."""
+        if self._looked_at is None:
+            return
+        now = self._monotonic()
+        step_ms = min((now - self._looked_at) * 1_000, STEP_MAX_MS)
+        self._looked_at = now
+        in_grace_ms = min(step_ms, self._grace_ms)
+        self._grace_ms -= in_grace_ms
+        self._pending_ms += step_ms - in_grace_ms
+
+    @property
+    def pending_lease_ms(self) -> int:
+        """Lease time that has passed and is in no entry yet."""
+        return int(self._pending_ms)
+
+    @property
+    def wall_ms(self) -> int:
+        """Wall clock, milliseconds since 1970."""
+        return self._wall_ms()
+
+    def stamp(self) -> tuple[int, int]:
+        """Return (lease_advance_ms, wall_at_ms) for the next entry."""
+        self.look()
+        advance_ms = min(int(self._pending_ms), limits.LEASE_TIME_STEP_MAX_MS)
+        self._pending_ms -= advance_ms
+        return advance_ms, self._wall_ms()

@@ -1,0 +1,61 @@
+"""Build a production replica: real files, TCP links, a sync thread, forked snapshots."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from random import SystemRandom
+
+from raftq.consensus.group_commit import SyncThread
+from raftq.consensus.parts import Disk, ReplicaConfig, Surroundings
+from raftq.consensus.peers.tcp_links import TcpLinks
+from raftq.consensus.replica import RaftReplica
+from raftq.consensus.snapshotter import ForkedChild
+from raftq.storage.data_dir import DataDir
+from raftq.storage.files import Files
+from raftq.storage.journal import Journal
+from raftq.storage.snapshots import SnapshotStore
+from raftq.storage.vote import VoteFile
+
+
+def open_replica(
+    config: ReplicaConfig,
+    data_dir: DataDir,
+    files: Files,
+    listen: tuple[str, int],
+    peers: Mapping[str, tuple[str, int]],
+) -> tuple[RaftReplica, Callable[[], None]]:
+    """Open this node's files and return its replica, not started, and what closes its helpers.
+
+    Args:
+        config: Who this member is.
+        data_dir: The locked data folder.
+        files: The disk.
+        listen: (host, port) for peers.
+        peers: (host, port) of every other member.
+
+    Raises:
+        CorruptRecord: The files are damaged; the message says how to rebuild the node.
+    """
+    sync_thread = SyncThread()
+    child = ForkedChild()
+    random = SystemRandom()
+    disk = Disk(
+        Journal.open(files, data_dir.journal_folder),
+        VoteFile.open(files, data_dir.vote_path),
+        SnapshotStore(files, data_dir.snapshot_folder),
+        data_dir,
+    )
+    around = Surroundings(
+        links=TcpLinks(config.node, listen, peers, random),
+        clock=asyncio.get_running_loop().time,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        random=random,
+        offload=sync_thread,
+        background=child,
+    )
+
+    def close() -> None:
+        child.stop()
+        sync_thread.close()
+
+    return RaftReplica(config, disk, around), close

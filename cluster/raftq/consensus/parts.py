@@ -1,0 +1,166 @@
+"""How the parts of a replica are built and joined, for production and for the simulator alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from raftq.consensus.group_commit import GroupCommit, Offload
+from raftq.consensus.leader_clock import LeaderClock
+from raftq.consensus.peers.forwarding import Forwarder
+from raftq.consensus.peers.links import Links
+from raftq.consensus.peers.messages import PeerHello
+from raftq.consensus.peers.peering import Peering
+from raftq.consensus.proposer import Proposer
+from raftq.consensus.raft.elector import ElectionTimes, Elector
+from raftq.consensus.raft.engine import Engine
+from raftq.consensus.raft.guard import Guard
+from raftq.consensus.raft.raft_log import RaftLog
+from raftq.consensus.replicated_state import Identity, ReplicatedState
+from raftq.consensus.snapshotter import Background, Snapshotter
+from raftq.protocol import limits
+from raftq.protocol.versions import PEER_PROTOCOL_VERSION
+from raftq.storage.journal import Journal
+from raftq.storage.snapshots import SnapshotStore
+from raftq.storage.vote import VoteFile
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaConfig:
+    """Who this member is and how it behaves.
+
+    `facts` are words about this node that all members learn (its addresses for clients).
+    """
+
+    node: str
+    members: tuple[str, ...]
+    times: ElectionTimes
+    facts: Mapping[str, str]
+    snapshot_entries: int = limits.SNAPSHOT_AFTER_ENTRIES
+    snapshot_bytes: int = limits.SNAPSHOT_AFTER_BYTES
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The other members."""
+        return tuple(member for member in self.members if member != self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What this member finds and keeps on its disk."""
+
+    journal: Journal
+    vote: VoteFile
+    snapshots: SnapshotStore
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything that a simulator replaces: network, clocks, chance, and work beside the loop."""
+
+    links: Links
+    clock: Callable[[], float]
+    """The event loop's clock, monotonic seconds."""
+    wall_ms: Callable[[], int]
+    random: Random
+    offload: Offload
+    background: Background
+
+
+class Owner(Protocol):
+    """What the parts tell the replica."""
+
+    def wake(self) -> None: ...
+    def stop_with(self, error: BaseException) -> None: ...
+    def on_entry(self, index: int, entry: bytes) -> object: ...
+    def on_role_changed(self) -> None: ...
+    def on_durable(self) -> None: ...
+
+
+class Parts:
+    """The parts of one replica, joined. Nothing runs yet."""
+
+    def __init__(
+        self, config: ReplicaConfig, disk: Disk, around: Surroundings, owner: Owner
+    ) -> None:
+        boot_id = f"{around.random.getrandbits(64):016x}"
+        self.state = ReplicatedState(disk.identity)
+        self.log = RaftLog(
+            disk.journal, disk.vote, disk.snapshots.read_meta(), sync_each=not config.peers
+        )
+        self.snapshotter = Snapshotter(
+            disk.snapshots,
+            list(config.members),
+            self.state,
+            around.background,
+            around.clock,
+            self._followers_passed,
+        )
+        self.engine = Engine(
+            config.node,
+            config.peers,
+            self.log,
+            owner.on_entry,
+            self.snapshotter,
+            heartbeat=config.times.heartbeat,
+            fallback=2 * config.times.timeout,
+            on_state=owner.on_role_changed,
+        )
+        self.peering = Peering(
+            around.links,
+            lambda peer: _hello(config, disk.identity, boot_id, peer),
+            lambda hello: _refusal(disk.identity, hello),
+            around.clock,
+            boot_id,
+            owner.wake,
+            owner.stop_with,
+        )
+        self.guard = Guard(self.engine, self.log, self.peering)
+        self.elector = Elector(
+            self.engine,
+            self.log,
+            config.peers,
+            config.times,
+            around.clock,
+            around.random.random,
+            self.peering.send,
+        )
+        self.forwarder = Forwarder(self.peering.send, around.clock)
+        self.peering.join(
+            self.engine, self.guard, self.elector, self.forwarder, self.snapshotter.identity
+        )
+        self.engine.connect_outbox(self.peering)
+        self.clock = LeaderClock(around.clock, around.wall_ms)
+        self.proposer = Proposer(self.engine.propose, self.clock, owner.wake)
+        self.commit = GroupCommit(disk.journal, around.offload, owner.on_durable, owner.stop_with)
+        self.links = around.links
+
+    def _followers_passed(self, index: int) -> bool:
+        """Tell whether cutting the log at an index leaves every connected follower served."""
+        matched, reachable = self.guard.matched, self.links.reachable()
+        return not self.engine.is_leader or all(
+            matched.get(peer, 0) >= index for peer, is_up in reachable.items() if is_up
+        )
+
+
+def _hello(config: ReplicaConfig, identity: Identity, boot_id: str, peer: str) -> PeerHello:
+    return PeerHello(
+        PEER_PROTOCOL_VERSION,
+        config.node,
+        peer,
+        identity.cluster_id,
+        boot_id,
+        dict(config.facts),
+    )
+
+
+def _refusal(identity: Identity, hello: PeerHello) -> str | None:
+    """Refuse a node of another cluster."""
+    ours = identity.cluster_id
+    if hello.cluster_id is None or ours is None or hello.cluster_id == ours:
+        return None
+    return (
+        f"{hello.sender} belongs to cluster {hello.cluster_id}, this node to {ours}: one of them "
+        "has a data folder of another cluster"
+    )

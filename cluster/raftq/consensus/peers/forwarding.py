@@ -1,0 +1,123 @@
+"""Calls from one node to the leader over the peer link, and their answers."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from raftq.consensus.contract import CallHandler
+from raftq.consensus.peers.messages import (
+    ForwardedCall,
+    ForwardedError,
+    ForwardedReply,
+    ForwardMessage,
+)
+from raftq.protocol import codec
+from raftq.protocol.errors import (
+    CommitTimeout,
+    ConnectionLost,
+    InternalError,
+    NoLeader,
+    RaftqError,
+    error_from_code,
+)
+from raftq.protocol.messages import Call, Reply
+
+_log = logging.getLogger(__name__)
+
+
+class Forwarder:
+    """Both ends of forwarded calls on one node.
+
+    Args:
+        send: Sends a message to a peer; False if there is no link.
+        clock: Monotonic seconds, the clock of deadlines.
+    """
+
+    def __init__(
+        self, send: Callable[[str, ForwardMessage], bool], clock: Callable[[], float]
+    ) -> None:
+        self._send = send
+        self._clock = clock
+        self._handler: CallHandler | None = None
+        self._next_id = 0
+        self._pending: dict[int, tuple[str, asyncio.Future[Reply]]] = {}
+        self._serving: dict[asyncio.Task[None], str] = {}
+
+    def serve(self, handler: CallHandler) -> None:
+        """Set who executes the calls of other nodes."""
+        self._handler = handler
+
+    async def forward(self, leader: str, call: Call, deadline: float) -> Reply:
+        """Have another node execute a call; see `Replica.forward` for the errors."""
+        remaining = deadline - self._clock()
+        self._next_id += 1
+        call_id = self._next_id
+        timeout_ms = max(int(remaining * 1_000), 1)
+        message = ForwardedCall(call_id, timeout_ms, msgspec.Raw(codec.encode(call)))
+        if not self._send(leader, message):
+            raise NoLeader(f"there is no connection to the leader {leader}", leader=leader)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._pending[call_id] = (leader, future)
+        try:
+            return await asyncio.wait_for(future, max(remaining, 0))
+        except TimeoutError:
+            raise CommitTimeout("the leader did not answer before the deadline") from None
+        finally:
+            self._pending.pop(call_id, None)
+
+    def on_message(self, peer: str, message: ForwardMessage) -> None:
+        """Handle a forwarded call or the answer to one of ours."""
+        match message:
+            case ForwardedCall():
+                task = asyncio.create_task(self._execute(peer, message))
+                self._serving[task] = peer
+                task.add_done_callback(self._serving.pop)
+            case ForwardedReply(call_id=call_id, reply=raw):
+                pending = self._pending.get(call_id)
+                if pending is not None and not pending[1].done():
+                    try:
+                        pending[1].set_result(codec.decode_reply(bytes(raw)))
+                    except RaftqError as error:
+                        pending[1].set_exception(error)
+            case ForwardedError(call_id=call_id, code=code, message=text, facts=facts):
+                pending = self._pending.get(call_id)
+                if pending is not None and not pending[1].done():
+                    pending[1].set_exception(error_from_code(code, text, facts))
+
+    def on_link_down(self, peer: str) -> None:
+        """Give up calls to and from a peer whose link broke."""
+        for leader, future in self._pending.values():
+            if leader == peer and not future.done():
+                future.set_exception(
+                    ConnectionLost(f"the connection to {peer} broke before its answer")
+                )
+        for task, caller in self._serving.items():
+            if caller == peer:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """End every call that is being served."""
+        tasks = list(self._serving)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _execute(self, peer: str, message: ForwardedCall) -> None:
+        deadline = self._clock() + message.timeout_ms / 1_000
+        try:
+            if self._handler is None:
+                raise NoLeader("this node is starting")
+            reply = await self._handler(codec.decode_call(bytes(message.call)), deadline)
+        except RaftqError as error:
+            self._refuse(peer, message.call_id, error)
+        except Exception:
+            _log.exception("forwarded_call_failed", extra={"peer": peer})
+            self._refuse(peer, message.call_id, InternalError("the leader failed; see its log"))
+        else:
+            self._send(peer, ForwardedReply(message.call_id, msgspec.Raw(codec.encode(reply))))
+
+    def _refuse(self, peer: str, call_id: int, error: RaftqError) -> None:
+        facts = dict(error.facts)
+        self._send(peer, ForwardedError(call_id, error.code, error.message, facts))

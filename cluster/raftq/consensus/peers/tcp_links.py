@@ -1,0 +1,306 @@
+"""Links over TCP with Tornado: framing, hello, one connection per peer, reconnection.
+
+The node with the greater id dials. A new connection of a peer supersedes the old one, which is
+closed and never read again (its late messages could be acks of another life). Frames of one turn
+of the loop leave in one write. Host names are resolved at each dial, so that a container which
+comes back with another address is found.
+
+Anything malformed closes its connection and changes nothing.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from random import Random
+
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.tcpclient import TCPClient
+from tornado.tcpserver import TCPServer
+
+from raftq.consensus.peers.links import LinkReceiver
+from raftq.consensus.peers.messages import (
+    FRAME_HEADER,
+    PeerHello,
+    PeerMessage,
+    decode_message,
+    encode_frame,
+)
+from raftq.protocol import limits
+from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.versions import PEER_PROTOCOL_VERSION
+
+_log = logging.getLogger(__name__)
+
+_DIAL_TIMEOUT_SECONDS = 1.0
+_DIAL_PAUSE_SECONDS = 0.1
+_DIAL_PAUSE_MAX_SECONDS = 1.0
+_READ_BYTES = 256 * limits.KIB
+_HELLO_BYTES_MAX = 4 * limits.KIB
+_DRAIN_SECONDS = 0.5
+
+
+class TcpLinks:
+    """The links of one node; implements `Links`.
+
+    Args:
+        node: This member's id.
+        listen: (host, port) to bind.
+        addresses: (host, port) of every other member by id.
+        random: Jitter of redials.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        listen: tuple[str, int],
+        addresses: Mapping[str, tuple[str, int]],
+        random: Random,
+    ) -> None:
+        self._node = node
+        self._listen = listen
+        self._addresses = addresses
+        self._random = random
+        self._links: dict[str, _Link] = {}
+        self._dialers: list[asyncio.Task[None]] = []
+        self._server = _Server(self)
+        self._receiver: LinkReceiver | None = None
+        self._unwelcome: set[str] = set()
+
+    @property
+    def receiver(self) -> LinkReceiver:
+        """Who is told; only after `start`."""
+        assert self._receiver is not None
+        return self._receiver
+
+    async def start(self, receiver: LinkReceiver) -> None:
+        """Listen, and dial the peers with smaller ids for ever."""
+        self._receiver = receiver
+        host, port = self._listen
+        self._server.listen(port, host)
+        self._dialers = [
+            asyncio.create_task(self._dial_for_ever(peer), name=f"dial {peer}")
+            for peer in self._addresses
+            if peer < self._node
+        ]
+
+    async def stop(self) -> None:
+        """Stop listening and dialling; what was queued still leaves if the peer takes it."""
+        self._server.stop()
+        for dialer in self._dialers:
+            dialer.cancel()
+        await asyncio.gather(*self._dialers, return_exceptions=True)
+        links = list(self._links.values())
+        await asyncio.gather(*(link.drain() for link in links))
+        for link in links:
+            link.close()
+        await self._server.finish()
+
+    def send(self, peer: str, message: PeerMessage) -> bool:
+        """Queue a message for a peer; False if there is no link."""
+        link = self._links.get(peer)
+        if link is None:
+            return False
+        link.send(message)
+        return True
+
+    def reachable(self) -> Mapping[str, bool]:
+        """Return for each peer whether a link to it is up."""
+        return {peer: peer in self._links for peer in self._addresses}
+
+    # ------------------------------------------------------------ connections
+
+    async def _dial_for_ever(self, peer: str) -> None:
+        client = TCPClient()
+        pause = _DIAL_PAUSE_SECONDS
+        try:
+            while True:
+                host, port = self._addresses[peer]
+                try:
+                    stream = await client.connect(host, port, timeout=_DIAL_TIMEOUT_SECONDS)
+                except (OSError, StreamClosedError, TimeoutError):
+                    pause = min(2 * pause, _DIAL_PAUSE_MAX_SECONDS)
+                else:
+                    if await self.run(stream, peer):
+                        pause = _DIAL_PAUSE_SECONDS
+                await asyncio.sleep(pause * (0.5 + self._random.random()))
+        finally:
+            client.close()
+
+    async def run(self, stream: IOStream, dialled: str | None) -> bool:
+        """Introduce both sides, then read until the connection ends; True if it was a link.
+
+        Args:
+            stream: A fresh connection.
+            dialled: The peer it was dialled to, or None for an accepted one.
+        """
+        stream.set_nodelay(True)
+        try:
+            hello = await asyncio.wait_for(
+                self._exchange_hello(stream, dialled), limits.HELLO_TIMEOUT_MS / 1_000
+            )
+        except (InvalidRequest, StreamClosedError, TimeoutError) as error:
+            if isinstance(error, InvalidRequest):
+                self._log_unwelcome(dialled or "unknown", str(error))
+            stream.close()
+            return False
+        link = _Link(hello.sender, stream, self)
+        self._supersede(link)
+        self.receiver.on_link_up(hello.sender, hello)
+        try:
+            await link.read_for_ever()
+        except InvalidRequest as error:
+            self._log_unwelcome(hello.sender, str(error))
+        except StreamClosedError:
+            pass
+        finally:
+            self._drop(link)
+        return True
+
+    async def _exchange_hello(self, stream: IOStream, dialled: str | None) -> PeerHello:
+        if dialled is not None:
+            await stream.write(bytes(encode_frame(self.receiver.hello_for(dialled))))
+        header = await stream.read_bytes(FRAME_HEADER.size)
+        (size,) = FRAME_HEADER.unpack(header)
+        if size > _HELLO_BYTES_MAX:
+            raise InvalidRequest(f"a hello of {size} bytes: this is no peer of raftq")
+        hello = decode_message(await stream.read_bytes(size))
+        if not isinstance(hello, PeerHello):
+            raise InvalidRequest("the first message was no hello")
+        self._check(hello, dialled)
+        if dialled is None:
+            await stream.write(bytes(encode_frame(self.receiver.hello_for(hello.sender))))
+        return hello
+
+    def _check(self, hello: PeerHello, dialled: str | None) -> None:
+        if hello.version != PEER_PROTOCOL_VERSION:
+            raise InvalidRequest(
+                f"{hello.sender} speaks peer protocol {hello.version}, this node "
+                f"{PEER_PROTOCOL_VERSION}"
+            )
+        if hello.receiver != self._node or hello.sender not in self._addresses:
+            raise InvalidRequest(
+                f"{hello.sender} looks for {hello.receiver}; this is {self._node} with the peers "
+                f"{', '.join(self._addresses)}: check the cluster setting of both"
+            )
+        if dialled is not None and hello.sender != dialled:
+            raise InvalidRequest(f"{hello.sender} answers at the address of {dialled}")
+        reason = self.receiver.refuse(hello)
+        if reason is not None:
+            raise InvalidRequest(reason)
+
+    def _supersede(self, link: "_Link") -> None:
+        old = self._links.pop(link.peer, None)
+        if old is not None:
+            old.close()
+            self.receiver.on_link_down(link.peer)
+        self._links[link.peer] = link
+
+    def _drop(self, link: "_Link") -> None:
+        link.close()
+        if self._links.get(link.peer) is link:
+            del self._links[link.peer]
+            self.receiver.on_link_down(link.peer)
+
+    def is_current(self, link: "_Link") -> bool:
+        """Tell whether this is the live link of its peer."""
+        return self._links.get(link.peer) is link
+
+    def _log_unwelcome(self, peer: str, reason: str) -> None:
+        """Log each kind of refusal once, so that a stubborn stranger cannot fill the disk."""
+        if reason not in self._unwelcome and len(self._unwelcome) < limits.FACTS_MAX:
+            self._unwelcome.add(reason)
+            _log.warning("peer_refused", extra={"peer": peer, "reason": reason})
+
+
+class _Link:
+    """One established connection to a peer."""
+
+    def __init__(self, peer: str, stream: IOStream, links: TcpLinks) -> None:
+        self.peer = peer
+        self._stream = stream
+        self._links = links
+        self._outbox: list[bytearray] = []
+        self._unsent_bytes = 0
+        self._is_congested = False
+
+    def send(self, message: PeerMessage) -> None:
+        """Queue a frame for the write at the end of this turn of the loop."""
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(encode_frame(message))
+
+    def _flush(self) -> None:
+        data = b"".join(self._outbox)
+        self._outbox.clear()
+        if not data or self._stream.closed():
+            return
+        self._unsent_bytes += len(data)
+        try:
+            written = self._stream.write(data)
+        except StreamClosedError:
+            return
+        written.add_done_callback(lambda _: self._on_written(len(data)))
+        self._report_congestion()
+
+    def _on_written(self, size: int) -> None:
+        self._unsent_bytes -= size
+        self._report_congestion()
+
+    def _report_congestion(self) -> None:
+        bound = limits.PEER_BUFFER_BYTES_MAX
+        congested = self._unsent_bytes > (bound // 2 if self._is_congested else bound)
+        if congested != self._is_congested and self._links.is_current(self):
+            self._is_congested = congested
+            self._links.receiver.on_congestion(self.peer, congested)
+
+    async def read_for_ever(self) -> None:
+        """Pass on every message until the connection ends or is superseded.
+
+        Raises:
+            StreamClosedError: The connection ended.
+            InvalidRequest: The peer sent something malformed.
+        """
+        buffer = bytearray()
+        while self._links.is_current(self):
+            buffer += await self._stream.read_bytes(_READ_BYTES, partial=True)
+            offset = 0
+            while len(buffer) - offset >= FRAME_HEADER.size:
+                (size,) = FRAME_HEADER.unpack_from(buffer, offset)
+                if size > limits.PEER_FRAME_BYTES_MAX:
+                    raise InvalidRequest(f"a frame of {size} bytes is over the limit")
+                end = offset + FRAME_HEADER.size + size
+                if len(buffer) < end:
+                    break
+                # A copy, because forwarded calls keep a reference to the frame they came in.
+                message = decode_message(bytes(buffer[offset + FRAME_HEADER.size : end]))
+                offset = end
+                if self._links.is_current(self):
+                    self._links.receiver.on_message(self.peer, message)
+            del buffer[:offset]
+
+    async def drain(self) -> None:
+        """Give queued frames a moment to leave."""
+        self._flush()
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            await asyncio.wait_for(self._stream.write(b""), _DRAIN_SECONDS)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+
+class _Server(TCPServer):
+    """Accepts peers."""
+
+    def __init__(self, links: TcpLinks) -> None:
+        super().__init__()
+        self._tcp_links = links
+
+    async def handle_stream(self, stream: IOStream, address: object) -> None:
+        """Run one accepted connection to its end."""
+        await self._tcp_links.run(stream, None)
+
+    async def finish(self) -> None:
+        """Let the handlers of closed connections end."""
+        await asyncio.sleep(0)

@@ -1,0 +1,408 @@
+"""PySyncObj 0.3.17, driven from outside: elections, log replication, commit, snapshot transfer.
+
+The only code that touches PySyncObj's insides, in four places: the module names `createJournal`,
+`createPoller` and `PIPE_NOTIFIER_ENABLED`, and the private method `__doApplyCommand`, overridden so
+that nothing is ever unpickled. Its threads, sockets, election timer, pickles, membership changes,
+read-only nodes and code versions are all switched off.
+
+Invariants: nothing raised by the machine reaches PySyncObj; an error that must stop the node is
+kept in `failure` and raised by the next `tick`, because PySyncObj swallows exceptions.
+"""
+
+from collections.abc import Callable, Collection
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import pysyncobj.syncobj as pysyncobj_module
+from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj.config import FAIL_REASON, SERIALIZER_STATE
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from raftq.consensus.peers.messages import RaftMessage, SnapshotPart
+from raftq.consensus.raft.raft_log import RaftLog
+from raftq.consensus.raft.translation import append_entries, from_pysyncobj, to_pysyncobj
+from raftq.protocol import limits
+from raftq.protocol.errors import StorageError
+from raftq.storage.journal import JournalEntry
+
+PYSYNCOBJ_VERSION: Final = "0.3.17"
+_OVERRIDDEN: Final = "_SyncObj__doApplyCommand"
+ENTRY_COMMAND: Final = 16
+"""Our command type in the log; PySyncObj carries it untouched."""
+_NO_OP_COMMAND: Final = 1
+_NEVER_SECONDS: Final = 1e8
+"""Switches off a timer of PySyncObj's."""
+
+
+class Outbox(Protocol):
+    """Where PySyncObj's messages go: through the guard to the wire."""
+
+    def outgoing(self, peer: str, message: RaftMessage) -> None: ...
+    def snapshot_chunk(self, peer: str, term: int, chunk: tuple[bytes, bool, bool]) -> None:
+        """Send a chunk `(data, is_first, is_last)` of the current snapshot."""
+        ...
+
+    def pause(self, peer: str) -> None:
+        """Stop offering entries to a peer for a moment."""
+        ...
+
+
+class SnapshotHooks(Protocol):
+    """How snapshots are written and read; see `snapshotter.py`."""
+
+    path: Path
+
+    def begin(self, last: JournalEntry, previous: JournalEntry) -> None:
+        """Start writing a snapshot of the machine as it is now."""
+        ...
+
+    def poll(self) -> int:
+        """Return one of PySyncObj's SERIALIZER_STATE values."""
+        ...
+
+    def cancel(self) -> None:
+        """Give up the snapshot being written, because a received one replaces it."""
+        ...
+
+    def load(self) -> tuple[JournalEntry, JournalEntry]:
+        """Load the snapshot at `path` into the machine; return its last and previous entry."""
+        ...
+
+
+class Engine:
+    """One PySyncObj node as the guard and the elector see it.
+
+    Args:
+        node: This member's id.
+        peers: The other members' ids.
+        log: The log.
+        apply: Applies one entry at an index and returns what its proposer gets.
+        snapshots: Writes and reads snapshots.
+        heartbeat: Seconds between messages to an idle follower.
+        fallback: Seconds without a majority after which a leader steps down.
+        on_state: Called after each change of role.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        peers: Collection[str],
+        log: RaftLog,
+        apply: Callable[[int, bytes], object],
+        snapshots: SnapshotHooks,
+        *,
+        heartbeat: float,
+        fallback: float,
+        on_state: Callable[[], None],
+    ) -> None:
+        check_pysyncobj()
+        self.failure: BaseException | None = None
+        self.log = log
+        self._apply = apply
+        self._snapshots = snapshots
+        self._nodes = {peer: Node(peer) for peer in peers}
+        self._transport = _EngineTransport(self)
+        self._outbox: Outbox | None = None
+        conf = SyncObjConf(
+            autoTick=False,
+            appendEntriesUseBatch=False,
+            appendEntriesBatchSizeBytes=limits.PEER_FRAME_BYTES_MAX,
+            appendEntriesPeriod=heartbeat,
+            raftMinTimeout=_NEVER_SECONDS,
+            raftMaxTimeout=2 * _NEVER_SECONDS,
+            connectionTimeout=3 * _NEVER_SECONDS,
+            leaderFallbackTimeout=fallback,
+            commandsWaitLeader=False,
+            logCompactionMinEntries=2**62,
+            logCompactionMinTime=2**62,
+            logCompactionBatchSize=limits.SNAPSHOT_PART_BYTES,
+            fullDumpFile=str(snapshots.path),
+            useFork=False,
+            serializer=self._serialize,
+            deserializer=self._deserialize,
+            serializeChecker=snapshots.poll,
+            onStateChanged=lambda _old, _new: on_state(),
+        )
+        pysyncobj_module.createJournal = lambda _file: log
+        pysyncobj_module.createPoller = lambda _kind: _NoPoller()
+        pysyncobj_module.PIPE_NOTIFIER_ENABLED = False
+        self._raft = _Raft(self, Node(node), list(self._nodes.values()), conf, self._transport)
+        self._node = node
+
+    def connect_outbox(self, outbox: Outbox) -> None:
+        """Set where messages go; nothing is sent before the first tick."""
+        self._outbox = outbox
+
+    # ------------------------------------------------------------ driving
+
+    def tick(self) -> None:
+        """Let PySyncObj do what is due: commit, apply, send, compact.
+
+        Raises:
+            RaftqError: This node must stop.
+        """
+        self._raft.doTick(0)
+        self.check()
+
+    def check(self) -> None:
+        """Raise the error, if any, that stops this node."""
+        if self.failure is not None:
+            raise self.failure
+
+    def propose(self, entry: bytes, done: Callable[[object, bool], None]) -> None:
+        """Append an entry and send it to the followers at once.
+
+        `done(result, True)` follows when it was applied, `done(None, False)` if another entry
+        took its place; neither, if leadership is lost first.
+        """
+
+        def on_outcome(result: object, reason: int) -> None:
+            done(result, reason == FAIL_REASON.SUCCESS)
+
+        self._raft._applyCommand(entry, on_outcome, ENTRY_COMMAND)
+        self._raft._checkCommandsToApply()
+
+    def request_snapshot(self) -> None:
+        """Write a snapshot at the next tick and cut the log behind it."""
+        self._raft.forceLogCompaction()
+
+    def transfer_to(self, peer: str) -> bool:
+        """Ask a peer that has the whole log to start an election; False if it lacks some."""
+        accepted: list[bool] = []
+        self._raft.transferLeadership(
+            self._nodes[peer], lambda _, reason: accepted.append(reason == FAIL_REASON.SUCCESS)
+        )
+        return accepted == [True]
+
+    def set_connected(self, peer: str, connected: bool) -> None:
+        """Tell PySyncObj whether it may send to a peer."""
+        if connected:
+            self._transport.report_connected(self._nodes[peer])
+        else:
+            self._transport.report_disconnected(self._nodes[peer])
+
+    # ------------------------------------------------------------ facts
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self._raft.raftCurrentTerm
+
+    @property
+    def commit_index(self) -> int:
+        """The highest index known to be committed."""
+        return self._raft.raftCommitIndex
+
+    @property
+    def applied_index(self) -> int:
+        """The index that the machine's state reflects."""
+        return self._raft.raftLastApplied
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node believes that it leads the current term."""
+        return self._raft._isLeader()
+
+    @property
+    def leader(self) -> str | None:
+        """The leader of the current term, if known."""
+        leader = self._raft._getLeader()
+        return None if leader is None else leader.id
+
+    @property
+    def read_index(self) -> int | None:
+        """The commit index if an entry of this term is committed, else None."""
+        commit_index = self._raft.raftCommitIndex
+        log = self.log
+        if log.first_index <= commit_index <= log.last_index:
+            return commit_index if log.term_at(commit_index) == self.term else None
+        return None
+
+    # ------------------------------------------------------------ into PySyncObj
+
+    def deliver(self, peer: str, message: RaftMessage) -> None:
+        """Hand a checked message of a peer to PySyncObj."""
+        if isinstance(message, SnapshotPart) and message.is_last:
+            self._snapshots.cancel()
+        self._transport.report_message(self._nodes[peer], to_pysyncobj(message))
+        self.check()
+
+    def heartbeat(self, peer: str, term: int, commit_index: int) -> None:
+        """Tell PySyncObj that `peer` leads `term`, and move the commit index, nothing else."""
+        self._transport.report_message(
+            self._nodes[peer],
+            {"type": "append_entries", "term": term, "commit_index": commit_index},
+        )
+
+    def set_next_index(self, peer: str, next_index: int) -> None:
+        """Set where PySyncObj goes on sending to a peer."""
+        self._next_index(peer, next_index, reset=True)
+
+    def touch(self, peer: str) -> None:
+        """Count a peer as heard from."""
+        self._next_index(peer, 0, reset=False)
+
+    def _next_index(self, peer: str, next_index: int, *, reset: bool) -> None:
+        self._transport.report_message(
+            self._nodes[peer],
+            {
+                "type": "next_node_idx",
+                "next_node_idx": next_index,
+                "reset": reset,
+                "success": False,
+            },
+        )
+
+    def start_election(self) -> None:
+        """Campaign at the next tick, as if the leader had asked for it."""
+        self._transport.report_message(
+            self._raft._getLeader(), {"type": "timeout_now", "term": self.term}
+        )
+
+    def adopt_term(self, peer: str, term: int) -> None:
+        """Follow a newer term without voting in it: a vote request that no log can satisfy."""
+        self._transport.report_message(
+            self._nodes[peer],
+            {
+                "type": "request_vote",
+                "term": term,
+                "last_log_index": 0,
+                "last_log_term": -1,
+            },
+        )
+
+    # ------------------------------------------------------------ out of PySyncObj
+
+    def send(self, peer: str, message: dict[str, object]) -> None:
+        """Translate one message of PySyncObj's and pass it on; called by the transport."""
+        assert self._outbox is not None
+        match message["type"]:
+            case "append_entries" if "prevLogIdx" in message:
+                assert "transmission" not in message, "an entry is over the message limit"
+                self._outbox.outgoing(peer, append_entries(message))
+            case "append_entries" if message.get("serialized") is None:
+                # A snapshot is being written: without a pause PySyncObj would ask again at once.
+                self._outbox.pause(peer)
+            case "append_entries":
+                chunk = cast("tuple[bytes, bool, bool]", message["serialized"])
+                self._outbox.snapshot_chunk(peer, cast(int, message["term"]), chunk)
+            case _:
+                self._outbox.outgoing(peer, from_pysyncobj(message, self.term))
+
+    def apply_entry(self, command: bytes) -> object:
+        """Apply one log entry; never raises. Called by PySyncObj."""
+        try:
+            kind = command[0]
+            if kind == ENTRY_COMMAND:
+                return self._apply(self.applied_index + 1, command[1:])
+            if kind == _NO_OP_COMMAND:
+                return None
+            raise StorageError(
+                f"log entry {self.applied_index + 1} is of unknown type {kind}; this node stops "
+                "rather than guess what it means"
+            )
+        except Exception as error:
+            self.failure = self.failure or error
+            return None
+
+    def _serialize(self, _path: str, entries: tuple[JournalEntry, JournalEntry, object]) -> None:
+        # PySyncObj renames `_path` after this returns and fails silently, because the file does
+        # not exist: the child process that was started here does its own renaming.
+        self._snapshots.begin(entries[0], entries[1])
+
+    def _deserialize(self, _path: str) -> tuple[JournalEntry, JournalEntry, list[Node]]:
+        try:
+            last, previous = self._snapshots.load()
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+        return last, previous, []
+
+
+def check_pysyncobj() -> None:
+    """Refuse to run on another PySyncObj than the one that was studied.
+
+    Raises:
+        StorageError: The version differs, or a name that is overridden does not exist.
+    """
+    found = version("pysyncobj")
+    if found != PYSYNCOBJ_VERSION or not hasattr(SyncObj, _OVERRIDDEN):
+        raise StorageError(
+            f"PySyncObj {found} is installed; raftq is proven on {PYSYNCOBJ_VERSION} only: "
+            f"pip install pysyncobj=={PYSYNCOBJ_VERSION}"
+        )
+
+
+class _Raft(SyncObj):
+    """SyncObj with one override: our entries are applied, and nothing is ever unpickled."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        node: Node,
+        others: list[Node],
+        conf: SyncObjConf,
+        transport: Transport,
+    ) -> None:
+        self._engine = engine
+        super().__init__(node, others, conf, nodeClass=Node, transport=transport)
+
+    def _SyncObj__doApplyCommand(self, command: bytes) -> object:
+        return self._engine.apply_entry(command)
+
+
+class _NoPoller:
+    """PySyncObj's own sockets are not used."""
+
+    def poll(self, timeout: float) -> None:
+        """Do nothing."""
+
+    def subscribe(self, *_args: object) -> None:
+        """Do nothing."""
+
+    def unsubscribe(self, *_args: object) -> None:
+        """Do nothing."""
+
+
+class _EngineTransport(Transport):
+    """PySyncObj's transport seam, joined to an Engine."""
+
+    ready = True
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(None, None, None)
+        self._engine = engine
+
+    def send(self, node: Node, message: dict[str, object]) -> bool:
+        """Called by PySyncObj for each message."""
+        self._engine.send(node.id, message)
+        return True
+
+    def addNode(self, node: Node) -> None:
+        """Do nothing: membership is fixed."""
+
+    def dropNode(self, node: Node) -> None:
+        """Do nothing: membership is fixed."""
+
+    def destroy(self) -> None:
+        """Do nothing: connections belong to the links."""
+
+    def report_connected(self, node: Node) -> None:
+        """Pass on that a peer can be reached."""
+        self._onNodeConnected(node)
+
+    def report_disconnected(self, node: Node) -> None:
+        """Pass on that a peer cannot be reached."""
+        self._onNodeDisconnected(node)
+
+    def report_message(self, node: Node | None, message: dict[str, object]) -> None:
+        """Pass on a message."""
+        self._onMessageReceived(node, message)
+
+
+SNAPSHOT_IDLE: Final = SERIALIZER_STATE.NOT_SERIALIZING
+SNAPSHOT_WRITING: Final = SERIALIZER_STATE.SERIALIZING
+SNAPSHOT_WRITTEN: Final = SERIALIZER_STATE.SUCCESS
+SNAPSHOT_FAILED: Final = SERIALIZER_STATE.FAILED

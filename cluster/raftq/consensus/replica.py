@@ -1,0 +1,325 @@
+"""One member of a Raft group, driven from the event loop.
+
+A message, a proposal, a finished fsync or a timer wakes the pump, once for each turn of the loop:
+elections, PySyncObj's tick (commit, apply, answer, send), new proposals, then the next fsync.
+An error that makes this node unfit stops it at once: it falls silent, and `failed` tells the
+process.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from raftq.consensus.contract import CallHandler, ReplicaListener, ReplicaView
+from raftq.consensus.handover import hand_over
+from raftq.consensus.parts import Disk, Parts, ReplicaConfig, Surroundings
+from raftq.core.machine import Applied, Machine
+from raftq.protocol import limits
+from raftq.protocol.errors import NoLeader, NotLeader
+from raftq.protocol.messages import Call, Command, CommandReply, FoundCluster, Reply
+
+_log = logging.getLogger(__name__)
+
+_TIMER_SECONDS: Final = 0.02
+_ENTRIES_BEHIND_MAX: Final = 1_000
+"""A follower that lacks more committed entries than this is not ready."""
+
+
+class RaftReplica:
+    """A replica; implements `contract.Replica`. Construct it inside the running event loop.
+
+    Args:
+        config: Who this member is.
+        disk: Its opened files.
+        around: Network, clocks and chance.
+    """
+
+    def __init__(self, config: ReplicaConfig, disk: Disk, around: Surroundings) -> None:
+        self.config = config
+        self._loop = asyncio.get_running_loop()
+        self.failed: asyncio.Future[BaseException] = self._loop.create_future()
+        """Gets the error that stopped this node."""
+        self.parts = Parts(config, disk, around, self)
+        self._now = around.clock
+        self._random = around.random
+        self._listener: ReplicaListener | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump_is_scheduled = False
+        self._is_running = False
+        self._is_handing_over = False
+        self._leads = False
+        self._known: tuple[str | None, int, bool] = (None, 0, False)
+        self._caught_up_term = 0
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Load what is on disk, then join the peers."""
+        self._is_running = True
+        self.parts.engine.tick()  # Loads the snapshot into the machine.
+        self.parts.state.check_identity()
+        await self.parts.links.start(self.parts.peering)
+        self._on_timer()
+
+    async def stop(self) -> None:
+        """Leave the peers and let the running fsync end. Leadership is not handed over here."""
+        self._fall_silent()
+        await self.parts.forwarder.stop()
+        await self.parts.links.stop()
+        await self.parts.commit.drain()
+
+    def stop_with(self, error: BaseException) -> None:
+        """Fall silent because this node cannot be trusted any more."""
+        if not self.failed.done():
+            _log.critical("replica_stopped", exc_info=error)
+            self.failed.set_result(error)
+            self.parts.peering.is_silent = True
+            self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        self._is_running = self._leads = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self.parts.proposer.lose_leadership()
+
+    # ------------------------------------------------------------ contract.Replica
+
+    @property
+    def machine(self) -> Machine:
+        """The replicated state; see the contract."""
+        return self.parts.state.machine
+
+    def attach(self, listener: ReplicaListener, handler: CallHandler) -> None:
+        """Set who is told of changes and who executes forwarded calls."""
+        self._listener = listener
+        self.parts.forwarder.serve(handler)
+
+    def propose(self, command: Command, deadline: float) -> "asyncio.Future[CommandReply]":
+        """Replicate a command; see the contract."""
+        if not self._leads or self._is_handing_over:
+            raise self._not_leader()
+        return self.parts.proposer.submit(command, deadline)
+
+    async def read_barrier(self, deadline: float) -> None:
+        """Confirm leadership; see the contract."""
+        if not self._leads:
+            raise self._not_leader()
+        confirmed: asyncio.Future[bool] = self._loop.create_future()
+
+        def on_confirmed(is_leader: bool) -> None:
+            if not confirmed.done():
+                confirmed.set_result(is_leader)
+
+        self.parts.elector.confirm_read(on_confirmed)
+        self.wake()
+        try:
+            is_leader = await asyncio.wait_for(confirmed, max(deadline - self._now(), 0))
+        except TimeoutError:
+            raise NoLeader("leadership was not confirmed before the deadline") from None
+        if not is_leader:
+            raise self._not_leader()
+
+    async def forward(self, call: Call, deadline: float) -> Reply:
+        """Have the leader execute a call; see the contract."""
+        leader = self._leader()
+        if leader is None:
+            raise NoLeader("the cluster has no leader at the moment")
+        if leader == self.config.node:
+            raise NotLeader(f"{leader} is taking over", leader=leader)
+        return await self.parts.forwarder.forward(leader, call, deadline)
+
+    async def transfer_leadership(self, deadline: float) -> bool:
+        """Hand leadership over; see the contract."""
+        if self.parts.engine.is_leader and self.config.peers:
+            self._is_handing_over = True
+            try:
+                await hand_over(self, deadline)
+            finally:
+                self._is_handing_over = False
+        return self.follows_another()
+
+    def view(self) -> ReplicaView:
+        """Return what this node knows right now."""
+        reachable = {self.config.node: True, **self.parts.links.reachable()}
+        engine = self.parts.engine
+        return ReplicaView(
+            node=self.config.node,
+            leader=self._leader(),
+            is_leader=self._leads,
+            has_quorum=2 * sum(reachable.values()) > len(self.config.members),
+            term=engine.term,
+            commit_index=engine.commit_index,
+            applied_index=engine.applied_index,
+            log_entries=len(self.parts.log),
+            reachable=reachable,
+            not_ready_reason=self._not_ready_reason(),
+        )
+
+    def member_facts(self) -> Mapping[str, Mapping[str, str]]:
+        """Return what each member said about itself when it was last met."""
+        return {self.config.node: self.config.facts, **self.parts.peering.facts}
+
+    def _not_leader(self) -> NotLeader:
+        return NotLeader(f"{self.config.node} does not lead", leader=self._leader())
+
+    def _leader(self) -> str | None:
+        """Return the leader if it is this node or there is a link to it."""
+        leader = self.parts.engine.leader
+        if leader == self.config.node:
+            return leader if self.parts.engine.is_leader else None
+        if leader is None or not self.parts.links.reachable()[leader]:
+            return None
+        return leader
+
+    def _not_ready_reason(self) -> str | None:
+        if self.failed.done():
+            return f"stopped: {self.failed.result()}"
+        leader = self._leader()
+        if not self._is_running or leader is None:
+            return "no leader" if self._is_running else "not running"
+        if leader == self.config.node:
+            return None if self._leads else "taking over leadership"
+        if self.parts.elector.silence > 2 * self.config.times.timeout:
+            return f"the leader {leader} is silent"
+        behind = self.parts.guard.leader_commit_index - self.parts.engine.applied_index
+        if self._caught_up_term != self.parts.engine.term or behind > _ENTRIES_BEHIND_MAX:
+            return f"catching up: {max(behind, 0)} entries behind"
+        return None
+
+    # ------------------------------------------------------------ the pump
+
+    def wake(self) -> None:
+        """Run the pump once in this turn of the loop."""
+        if not self._pump_is_scheduled:
+            self._pump_is_scheduled = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_is_scheduled = False
+        if not self._is_running:
+            return
+        parts = self.parts
+        try:
+            parts.elector.tick()
+            parts.engine.tick()
+            self._follow_leadership()
+            if self._leads:
+                parts.proposer.flush()
+                if not self.config.peers and not parts.proposer.is_idle:
+                    self.wake()  # A node alone hears no acks that would wake it.
+            parts.commit.start()
+        except Exception as error:
+            self.stop_with(error)
+
+    def _on_timer(self) -> None:
+        """Do what only time brings: elections, deadlines, due tasks, snapshots."""
+        now = self._now()
+        parts = self.parts
+        self._timer = self._loop.call_later(_TIMER_SECONDS, self._on_timer)
+        parts.peering.resume(now)
+        parts.proposer.expire(now)
+        if self._leads:
+            parts.clock.look()
+            if not self._is_handing_over and self._time_is_due():
+                parts.proposer.send_time()
+        self._snapshot_if_due()
+        self.wake()
+
+    def _time_is_due(self) -> bool:
+        """Tell whether the machine has something to do as soon as an entry brings the time."""
+        machine, clock = self.machine, self.parts.clock
+        lease_due_ms = machine.next_lease_deadline_ms()
+        wall_due_at_ms = machine.next_wall_due_at_ms()
+        lease_now_ms = machine.lease_now_ms + clock.pending_lease_ms
+        is_lease_due = lease_due_ms is not None and lease_due_ms <= lease_now_ms
+        return is_lease_due or (wall_due_at_ms is not None and wall_due_at_ms <= clock.wall_ms)
+
+    def _snapshot_if_due(self) -> None:
+        """Snapshot when the log outweighs the state, so that its cost stays in proportion."""
+        log = self.parts.log
+        if not self.parts.snapshotter.is_idle:
+            return
+        if self.parts.engine.applied_index - log.first_index < 2:
+            return
+        bytes_max = max(self.config.snapshot_bytes, self.machine.live_payload_bytes)
+        if len(log) > self.config.snapshot_entries or log.payload_bytes > bytes_max:
+            self.parts.engine.request_snapshot()
+
+    def on_durable(self) -> None:
+        """A sync ended: acks may leave."""
+        if self._is_running:
+            self.parts.guard.on_durable()
+            self.wake()
+
+    def on_entry(self, index: int, entry: bytes) -> Applied:
+        """Apply a committed entry and tell the listener."""
+        applied = self.parts.state.apply(index, entry)
+        if self._listener is not None:
+            self._listener.on_applied(applied)
+        return applied
+
+    # ------------------------------------------------------------ leadership
+
+    def on_role_changed(self) -> None:
+        """PySyncObj changed its role; called in the middle of its work."""
+        if self.parts.engine.is_leader:
+            self.parts.guard.on_leadership()
+
+    def _follow_leadership(self) -> None:
+        """Notice what the last tick changed, and tell the listener."""
+        engine = self.parts.engine
+        if engine.applied_index >= self.parts.guard.leader_commit_index > 0:
+            self._caught_up_term = engine.term
+        index = engine.read_index
+        leads = engine.is_leader and index is not None and engine.applied_index >= index
+        known = (self._leader(), engine.term, leads)
+        if known == self._known:
+            return
+        led_this_term = self._leads and self._known[1] == engine.term
+        self._known, self._leads = known, leads
+        if leads and not led_this_term:
+            self.parts.clock.start()
+            self._found_cluster()
+        elif not leads:
+            self.parts.clock.stop()
+            self.parts.proposer.lose_leadership()
+        if self._listener is not None:
+            self._listener.on_leader_changed(self.view())
+
+    def _found_cluster(self) -> None:
+        if self.machine.cluster_id is None:
+            cluster_id = f"{self._random.getrandbits(128):032x}"
+            deadline = self._now() + limits.TIMEOUT_MS_DEFAULT / 1_000
+            founded = self.parts.proposer.submit(FoundCluster(cluster_id), deadline)
+            founded.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    # ------------------------------------------------------------ handover.Leading
+
+    def follows_another(self) -> bool:
+        """Whether another member leads, as far as this one knows."""
+        leader = self._leader()
+        return leader is not None and leader != self.config.node
+
+    def proposals_are_idle(self) -> bool:
+        """Whether nothing waits to be committed."""
+        return self.parts.proposer.is_idle
+
+    def followers_matched(self) -> Mapping[str, int]:
+        """Return what each reachable follower has acknowledged."""
+        matched, reachable = self.parts.guard.matched, self.parts.links.reachable()
+        return {peer: matched.get(peer, 0) for peer, is_up in reachable.items() if is_up}
+
+    def last_index(self) -> int:
+        """Return the newest log index."""
+        return self.parts.log.last_index
+
+    def ask_to_lead(self, peer: str) -> bool:
+        """Have a follower start an election at once."""
+        asked = self.parts.engine.transfer_to(peer)
+        self.wake()
+        return asked
+
+    def now(self) -> float:
+        """Return the clock of deadlines."""
+        return self._now()

@@ -1,0 +1,200 @@
+"""Snapshots without a stall: a forked child writes while the node goes on.
+
+The child sees the machine as it was at the fork (copy on write), closes every inherited
+descriptor first (it must not hold sockets or the data folder's lock beyond its parent's death),
+writes, syncs, verifies and renames through `SnapshotStore`, and exits. The log is cut only after
+the child reported success. Source: Redis' background save; docs/decisions/0003-forked-snapshots.md.
+"""
+
+import gc
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from raftq.consensus.raft.engine import (
+    SNAPSHOT_FAILED,
+    SNAPSHOT_IDLE,
+    SNAPSHOT_WRITING,
+    SNAPSHOT_WRITTEN,
+)
+from raftq.consensus.replicated_state import ReplicatedState
+from raftq.core.machine import Machine
+from raftq.storage.journal import JournalEntry
+from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
+
+_WAIT_FOR_FOLLOWERS_SECONDS = 2.0
+"""How long a durable snapshot waits before the log is cut, so that a follower which is a little
+behind is served from the log instead of being sent the whole snapshot."""
+
+
+class Background(Protocol):
+    """Runs one job beside the node and tells when it ended."""
+
+    def start(self, job: Callable[[], None]) -> None: ...
+    def poll(self) -> bool | None:
+        """Return None while the job runs, else whether it succeeded."""
+        ...
+
+    def stop(self) -> None:
+        """End a running job for certain; it counts as failed."""
+        ...
+
+
+class Snapshotter:
+    """Writes and loads the snapshots of one node; implements the engine's `SnapshotHooks`.
+
+    Args:
+        store: The snapshot files.
+        members: Ids of all members, written into each snapshot.
+        state: Whose machine is saved, and replaced by a loaded one.
+        background: Runs the writing.
+        clock: Monotonic seconds.
+        followers_passed: Tells whether every connected follower has the log up to an index.
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        members: list[str],
+        state: ReplicatedState,
+        background: Background,
+        clock: Callable[[], float],
+        followers_passed: Callable[[int], bool],
+    ) -> None:
+        self.path: Path = store.current
+        self._store = store
+        self._members = members
+        self._state = state
+        self._background = background
+        self._clock = clock
+        self._followers_passed = followers_passed
+        self._writing: SnapshotMeta | None = None
+        self._durable_since: float | None = None
+        self._identity = (0, 0)
+        self.written_total = 0
+        self.failed_total = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no snapshot is being written."""
+        return self._writing is None
+
+    def begin(self, last: JournalEntry, previous: JournalEntry) -> None:
+        """Start writing a snapshot of the machine as it is now."""
+        machine = self._state.machine
+        meta = SnapshotMeta(
+            last_index=last.index,
+            last_term=last.term,
+            previous_index=previous.index,
+            previous_term=previous.term,
+            last_command=last.command,
+            previous_command=previous.command,
+            state_hash=machine.state_hash,
+            members=self._members,
+            cluster_id=machine.cluster_id,
+        )
+        self._writing = meta
+        self._background.start(lambda: self._store.write(meta, machine.dump()))
+
+    def poll(self) -> int:
+        """Return the state of the snapshot being written, in PySyncObj's terms."""
+        if self._writing is None:
+            return SNAPSHOT_IDLE
+        now = self._clock()
+        if self._durable_since is None:
+            succeeded = self._background.poll()
+            if succeeded is None:
+                return SNAPSHOT_WRITING
+            if not succeeded:
+                self._writing = None
+                self.failed_total += 1
+                return SNAPSHOT_FAILED
+            self._durable_since = now
+        passed = self._followers_passed(self._writing.last_index)
+        if not passed and now - self._durable_since < _WAIT_FOR_FOLLOWERS_SECONDS:
+            return SNAPSHOT_WRITING
+        self._identity = (self._writing.last_index, self._writing.last_term)
+        self._writing = self._durable_since = None
+        self.written_total += 1
+        return SNAPSHOT_WRITTEN
+
+    def cancel(self) -> None:
+        """Give up the snapshot being written: a newer one has arrived from the leader, and an
+        older file must not be renamed over it."""
+        if self._writing is not None:
+            self._background.stop()
+            self._durable_since = None
+
+    def load(self) -> tuple[JournalEntry, JournalEntry]:
+        """Load the snapshot file into the machine; return its last and previous entry.
+
+        Raises:
+            CorruptRecord: The file is damaged; the node must not go on.
+        """
+        self._store.make_durable()
+        loaded = self._store.load()
+        assert loaded is not None, "PySyncObj asked for a snapshot that does not exist"
+        meta, chunks = loaded
+        self._state.install(Machine.load(chunks))
+        self._identity = (meta.last_index, meta.last_term)
+        return (
+            JournalEntry(meta.last_command, meta.last_index, meta.last_term),
+            JournalEntry(meta.previous_command, meta.previous_index, meta.previous_term),
+        )
+
+    def identity(self) -> tuple[int, int]:
+        """Return (index, term) of the snapshot that is being offered to followers."""
+        return self._identity
+
+
+class ForkedChild:
+    """Runs a job in a forked child process."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def start(self, job: Callable[[], None]) -> None:
+        """Fork and run the job in the child."""
+        assert self._pid == 0, "one job at a time"
+        gc.freeze()  # So that a collection in the child does not touch, and copy, every page.
+        self._pid = os.fork()
+        if self._pid == 0:
+            _run_and_exit(job)
+        gc.unfreeze()
+
+    def poll(self) -> bool | None:
+        """Return None while the child runs, else whether it exited with 0."""
+        if self._pid == 0:
+            return False
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status) == 0
+
+    def stop(self) -> None:
+        """Kill and reap a running child; its unfinished file is removed at the next start."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _run_and_exit(job: Callable[[], None]) -> None:
+    """Be the child: hold nothing of the parent's, do the job, never return."""
+    status = 1
+    try:
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.nice(10)  # The node's own work goes first.
+        gc.disable()
+        job()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)

@@ -1,0 +1,83 @@
+"""Lease time moves only with a leader that really runs."""
+
+from raftq.consensus.leader_clock import GRACE_MS, STEP_MAX_MS, LeaderClock
+from raftq.protocol import limits
+
+
+class Times:
+    """Two clocks to set by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+        self.wall = 1_000_000
+
+    def clock(self) -> LeaderClock:
+        return LeaderClock(lambda: self.seconds, lambda: self.wall)
+
+    def run(self, clock: LeaderClock, milliseconds: float) -> None:
+        """Let time pass with a look every 20 ms, as a healthy leader does."""
+        while milliseconds > 0:
+            step = min(20.0, milliseconds)
+            self.seconds += step / 1_000
+            clock.look()
+            milliseconds -= step
+
+
+def test_lease_time_stands_still_for_the_grace_period() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    times.run(clock, GRACE_MS)
+    assert clock.stamp() == (0, times.wall)
+    times.run(clock, 500)
+    assert abs(clock.stamp()[0] - 500) <= 1
+
+
+def test_a_pause_of_the_leader_adds_one_step_at_most() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    times.run(clock, GRACE_MS)
+    times.seconds += 30
+    assert clock.stamp()[0] <= STEP_MAX_MS
+
+
+def test_time_of_a_lost_leadership_is_forgotten() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    times.run(clock, GRACE_MS + 5_000)
+    clock.stop()
+    times.seconds += 10
+    clock.look()
+    clock.start()
+    assert clock.stamp()[0] == 0
+
+
+def test_an_entry_carries_no_more_than_its_limit_and_the_rest_follows() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    times.run(clock, GRACE_MS + limits.LEASE_TIME_STEP_MAX_MS + 1_000)
+    assert clock.stamp()[0] == limits.LEASE_TIME_STEP_MAX_MS
+    assert abs(clock.stamp()[0] - 1_000) <= 2
+
+
+def test_fractions_of_a_millisecond_are_not_lost() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    times.run(clock, GRACE_MS)
+    total = 0
+    for _ in range(1_000):
+        times.seconds += 0.0007
+        total += clock.stamp()[0]
+    assert 698 <= total <= 700
+
+
+def test_wall_time_is_passed_on_as_it_is() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    times.wall = 5
+    assert clock.stamp()[1] == 5
