@@ -164,8 +164,10 @@ def test_members_restart_from_snapshot_and_log(tmp_path: Path) -> None:
     async def body(group: Group) -> None:
         for number in range(130):
             await group.propose(enqueue(number))
-        for replica in group.running:
-            await until(lambda r=replica: r.parts.snapshotter.written_total > 0, "a snapshot")
+        await until(
+            lambda: all(each.parts.snapshotter.written_total for each in group.running),
+            "a snapshot on every member",
+        )
         await group.equal()
         hashes = {replica.machine.content_hash() for replica in group.running}
         await group.stop()

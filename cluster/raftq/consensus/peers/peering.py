@@ -61,8 +61,8 @@ class Peering:
         stop_with: Callable[[BaseException], None],
     ) -> None:
         self._links = links
-        self.hello_for = introduce
-        self.refuse = refuse
+        self._introduce = introduce
+        self._refuse = refuse
         self._clock = clock
         self._wake = wake
         self._stop_with = stop_with
@@ -90,6 +90,14 @@ class Peering:
         self._snapshot_identity = snapshot_identity
 
     # ------------------------------------------------------------ from the links
+
+    def hello_for(self, peer: str) -> PeerHello:
+        """Return this node's introduction for a peer."""
+        return self._introduce(peer)
+
+    def refuse(self, hello: PeerHello) -> str | None:
+        """Return why the sender of a hello must not be talked to, or None."""
+        return self._refuse(hello)
 
     def on_link_up(self, peer: str, hello: PeerHello) -> None:
         """A peer can be reached on a fresh connection."""

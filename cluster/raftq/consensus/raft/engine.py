@@ -105,6 +105,10 @@ class Engine:
         self._nodes = {peer: Node(peer) for peer in peers}
         self._transport = _EngineTransport(self)
         self._outbox: Outbox | None = None
+
+        def on_state_changed(_old: int, _new: int) -> None:
+            on_state()
+
         conf = SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=False,
@@ -123,7 +127,7 @@ class Engine:
             serializer=self._serialize,
             deserializer=self._deserialize,
             serializeChecker=snapshots.poll,
-            onStateChanged=lambda _old, _new: on_state(),
+            onStateChanged=on_state_changed,
         )
         pysyncobj_module.createJournal = lambda _file: log
         pysyncobj_module.createPoller = lambda _kind: _NoPoller()

@@ -1,0 +1,228 @@
+"""The whole state as bytes, and back.
+
+Chunks are MessagePack arrays `[kind, …]`. What can be derived (timers, tokens, live counts) is
+rebuilt; what decides future behaviour (the order within each line, the requests remembered) is
+written. Equal states give equal bytes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from raftq.core.ready_queue import ReadyQueue
+from raftq.core.state import State
+from raftq.core.task import DONE, LEASED, SCHEDULED, Lease, Settling, Task
+from raftq.protocol.errors import CorruptRecord
+from raftq.protocol.messages import TaskState
+
+_CHUNK_BYTES: Final = 256 * 1024
+_NUMBERS_PER_CHUNK: Final = 20_000
+
+
+class _Head(Struct, array_like=True, frozen=True, tag=0):
+    lease_now_ms: int
+    wall_now_ms: int
+    cluster_id: str | None
+    hash: int
+    last_sequence: int
+    last_token: int
+
+
+class _Queue(Struct, array_like=True, frozen=True, tag=1):
+    name: str
+    enqueued: int
+    counts: dict[str, int]
+
+
+class _TaskRow(Struct, array_like=True, frozen=True, gc=False):
+    sequence: int
+    queue: str
+    id: bytes
+    payload: bytes
+    payload_crc: int
+    priority: int
+    attempts_max: int
+    not_before_at_ms: int
+    enqueued_at_ms: int
+    state: TaskState
+    token: int
+    failures: int
+    crashes: int
+    errors: list[str] | None
+    released_by: int | None
+    lease: tuple[str, int] | None
+    result: bytes | None
+    finished_at_ms: int
+
+
+class _Tasks(Struct, array_like=True, frozen=True, tag=2):
+    rows: list[_TaskRow]
+
+
+class _Ready(Struct, array_like=True, frozen=True, tag=3):
+    queue: str
+    sequences: list[int]
+
+
+class _Outcomes(Struct, array_like=True, frozen=True, tag=4):
+    sequences: list[int]
+
+
+class _Requests(Struct, array_like=True, frozen=True, tag=5):
+    worker: str
+    used_at_ms: int
+    requests: list[tuple[str, list[int]]]
+
+
+_Chunk = _Head | _Queue | _Tasks | _Ready | _Outcomes | _Requests
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decoder: Final[msgspec.msgpack.Decoder[_Chunk]] = msgspec.msgpack.Decoder(_Chunk)
+
+
+def dump(state: State) -> Iterator[bytes]:
+    """Yield the chunks of a state."""
+    yield _encode(
+        _Head(
+            state.lease_now_ms,
+            state.wall_now_ms,
+            state.cluster_id,
+            state.hash,
+            state.last_sequence,
+            state.last_token,
+        )
+    )
+    for queue in state.queues.values():
+        counts = {each.value: count for each, count in queue.counts.items()}
+        yield _encode(_Queue(queue.name, queue.enqueued, counts))
+    rows: list[_TaskRow] = []
+    size = 0
+    for task in state.tasks.values():
+        rows.append(_row(task))
+        size += 100 + len(task.payload) + len(task.result or b"")
+        if size >= _CHUNK_BYTES:
+            yield _encode(_Tasks(rows))
+            rows, size = [], 0
+    yield _encode(_Tasks(rows))
+    for queue in state.queues.values():
+        for part in _parts(task.sequence for task in queue):
+            yield _encode(_Ready(queue.name, part))
+    for part in _parts(task.sequence for task in state.outcomes):
+        yield _encode(_Outcomes(part))
+    for worker, (used_at_ms, requests) in state.requests.workers.items():
+        known = [(request_id, list(tokens)) for request_id, tokens in requests.items()]
+        yield _encode(_Requests(worker, used_at_ms, known))
+
+
+def load(chunks: Iterable[bytes]) -> State:
+    """Return the state that was dumped.
+
+    Raises:
+        CorruptRecord: The chunks are no dump.
+    """
+    state = State()
+    by_sequence: dict[int, Task] = {}
+    try:
+        for chunk in chunks:
+            _load_chunk(state, by_sequence, _decoder.decode(chunk))
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:
+        raise CorruptRecord(
+            f"the snapshot's content is damaged ({error}); rebuild this node from its peers"
+        ) from error
+    return state
+
+
+def _load_chunk(state: State, by_sequence: dict[int, Task], chunk: _Chunk) -> None:
+    match chunk:
+        case _Head():
+            state.lease_now_ms = chunk.lease_now_ms
+            state.wall_now_ms = chunk.wall_now_ms
+            state.cluster_id = chunk.cluster_id
+            state.hash = chunk.hash
+            state.last_sequence = chunk.last_sequence
+            state.last_token = chunk.last_token
+        case _Queue():
+            queue = state.queues[chunk.name] = ReadyQueue(chunk.name)
+            queue.enqueued = chunk.enqueued
+            queue.counts.update({TaskState(name): n for name, n in chunk.counts.items()})
+        case _Tasks(rows=rows):
+            for row in rows:
+                task = by_sequence[row.sequence] = _task(row, state.queues[row.queue].name)
+                _index(state, task)
+        case _Ready():
+            for sequence in chunk.sequences:
+                state.queues[chunk.queue].push_back(by_sequence[sequence])
+        case _Outcomes():
+            for sequence in chunk.sequences:
+                state.outcomes.add(by_sequence[sequence])
+        case _Requests():
+            requests = OrderedDict((name, tuple(tokens)) for name, tokens in chunk.requests)
+            state.requests.workers[chunk.worker] = (chunk.used_at_ms, requests)
+
+
+def _index(state: State, task: Task) -> None:
+    """Enter a loaded task into the indexes that follow from its own fields."""
+    state.tasks[task.id] = task
+    if task.lease is not None or task.released_by is not None:
+        state.by_token[task.token] = task
+    if task.state is LEASED:
+        state.leases.add(task)
+    if task.state is SCHEDULED:
+        state.scheduled.add(task)
+    if task.state is not DONE:
+        state.live_tasks += 1
+        state.live_payload_bytes += len(task.payload)
+
+
+def _row(task: Task) -> _TaskRow:
+    assert task.state is not None
+    lease = None if task.lease is None else (task.lease.worker, task.lease.deadline_ms)
+    return _TaskRow(
+        task.sequence,
+        task.queue,
+        task.id,
+        task.payload,
+        task.payload_crc,
+        task.priority,
+        task.attempts_max,
+        task.not_before_at_ms,
+        task.enqueued_at_ms,
+        task.state,
+        task.token,
+        task.failures,
+        task.crashes,
+        task.errors,
+        task.released_by,
+        lease,
+        task.result,
+        task.finished_at_ms,
+    )
+
+
+def _task(row: _TaskRow, queue_name: str) -> Task:
+    task = Task(row.sequence, queue_name, row.id, row.payload)
+    task.payload_crc = row.payload_crc
+    task.priority = row.priority
+    task.attempts_max = row.attempts_max
+    task.not_before_at_ms = row.not_before_at_ms
+    task.enqueued_at_ms = row.enqueued_at_ms
+    task.state = row.state
+    task.token = row.token
+    task.failures = row.failures
+    task.crashes = row.crashes
+    task.errors = row.errors
+    task.released_by = None if row.released_by is None else Settling(row.released_by)
+    task.lease = None if row.lease is None else Lease(*row.lease)
+    task.result = row.result
+    task.finished_at_ms = row.finished_at_ms
+    return task
+
+
+def _parts(sequences: Iterable[int]) -> Iterator[list[int]]:
+    """Cut a long line of numbers into chunks."""
+    remaining = iter(sequences)
+    while part := list(islice(remaining, _NUMBERS_PER_CHUNK)):
+        yield part

@@ -1,0 +1,344 @@
+"""The queue machine: entries in, replies and effects out.
+
+`apply` is total: whatever the bytes are, it returns, and every replica returns the same. A
+refused command changes nothing and leaves the state hash as it was.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from google_crc32c import value as crc32c
+
+from raftq.core import dump as dumping
+from raftq.core.invariants import check_invariants, content_hash
+from raftq.core.state import State
+from raftq.core.task import DONE, LEASED, Settling, Task
+from raftq.protocol import codec, limits
+from raftq.protocol.errors import Conflict, InvalidRequest, LeaseLost, RequestError
+from raftq.protocol.errors import UnsupportedVersion as UnsupportedVersionError
+from raftq.protocol.messages import (
+    Ack,
+    AckItem,
+    Command,
+    CommandReply,
+    Enqueue,
+    Enqueued,
+    EnqueuedTask,
+    Extend,
+    ExtendItem,
+    Fail,
+    FailItem,
+    FoundCluster,
+    Founded,
+    Lease,
+    Leased,
+    LeasedTask,
+    QueueName,
+    QueueStatus,
+    Rejected,
+    Requeue,
+    RequeueItem,
+    Settled,
+    SettledTask,
+    TaskId,
+    TaskState,
+    TaskStatus,
+)
+from raftq.protocol.versions import ENTRY_VERSION
+
+_LEASE_LOST = SettledTask(None, LeaseLost.code)
+_SETTLED_LEASED = SettledTask(LEASED)
+_SETTLED_DONE = SettledTask(DONE)
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one entry did: `replies` to its commands, in order, and what others may wait for."""
+
+    replies: list[CommandReply] = field(default_factory=list[CommandReply])
+    rejected: Rejected | None = None
+    """Why the whole entry was refused; then nothing changed and there are no replies."""
+    ready: list[QueueName] = field(default_factory=list[QueueName])
+    """Queues that gained ready tasks."""
+    finished: list[TaskId] = field(default_factory=list[TaskId])
+    """Tasks that became done or dead."""
+    errors: int = 0
+    """Commands that met a bug; each was answered with `internal`."""
+
+
+class Machine:
+    """The replicated state of one cluster."""
+
+    def __init__(self) -> None:
+        self._state = State()
+
+    # ------------------------------------------------------------ applying
+
+    def apply(self, raw: bytes) -> Applied:
+        """Apply one log entry. Never raises, whatever the bytes are."""
+        try:
+            entry = codec.decode_entry(raw)
+        except RequestError as error:
+            return Applied(rejected=Rejected(error.code, error.message))
+        if entry.version != ENTRY_VERSION:
+            text = f"entry version {entry.version}, this node knows {ENTRY_VERSION}"
+            return Applied(rejected=Rejected(UnsupportedVersionError.code, text))
+        state = self._state
+        applied = Applied()
+        state.advance(entry.lease_advance_ms, entry.wall_at_ms)
+        for command in entry.commands:
+            applied.replies.append(self._shielded(command, applied))
+        if state.became_ready:
+            applied.ready = list(state.became_ready)
+            state.became_ready.clear()
+        if state.became_finished:
+            applied.finished, state.became_finished = state.became_finished, []
+        return applied
+
+    def _shielded(self, command: Command, applied: Applied) -> CommandReply:
+        """Execute a command; a bug in a handler must stop neither the others nor a replica."""
+        try:
+            return self.execute(command)
+        except Exception as error:
+            applied.errors += 1
+            return Rejected("internal", f"{type(error).__name__}: {error}")
+
+    def execute(self, command: Command) -> CommandReply:
+        """Execute one command and return its reply."""
+        match command:
+            case Enqueue():
+                return self._enqueue(command)
+            case Lease():
+                return self._lease(command)
+            case Ack(items=items):
+                return Settled([self._ack(item) for item in items])
+            case Fail(items=items):
+                return Settled([self._fail(item) for item in items])
+            case Requeue(items=items):
+                return Settled([self._requeue(item) for item in items])
+            case Extend(items=items):
+                return Settled([self._extend(item) for item in items])
+            case FoundCluster(cluster_id=cluster_id):
+                return self._found(cluster_id)
+            case _:
+                assert_never(command)
+
+    def _enqueue(self, command: Enqueue) -> Enqueued | Rejected:
+        """Check every task before the first is created: all or none."""
+        state = self._state
+        known: list[Task | None] = []
+        crcs: list[int] = []
+        for new in command.tasks:
+            task = state.tasks.get(new.id)
+            crc = crc32c(new.payload)
+            if task is not None and (task.queue != command.queue or task.payload_crc != crc):
+                text = f"task {new.id.hex()} exists with another payload or in another queue"
+                return Rejected(Conflict.code, text)
+            known.append(task)
+            crcs.append(crc)
+        if len(command.tasks) > 1 and len({new.id for new in command.tasks}) < len(known):
+            return Rejected(InvalidRequest.code, "an id occurs twice in one enqueue")
+        replies: list[EnqueuedTask] = []
+        for new, task, crc in zip(command.tasks, known, crcs, strict=True):
+            created = task is None
+            if task is None:
+                task = state.enqueue(command.queue, new, crc)
+            replies.append(EnqueuedTask(new.id, _state_of(task), created))
+        return Enqueued(replies)
+
+    def _lease(self, command: Lease) -> Leased:
+        state = self._state
+        repeated = state.requests.recall(command.worker, command.request_id)
+        if repeated:
+            held = [state.by_token.get(token) for token in repeated]
+            return Leased([self._leased(task) for task in held if task and task.lease])
+        granted: list[LeasedTask] = []
+        payload_bytes = 0
+        for name in command.queues:
+            queue = state.queues.get(name)
+            while queue is not None and len(granted) < command.count:
+                task = queue.first()
+                if task is None:
+                    break
+                payload_bytes += len(task.payload)
+                if granted and payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
+                    break
+                granted.append(self._leased(state.grant(queue, command.worker, command.lease_ms)))
+        if granted:
+            tokens = tuple(lease.token for lease in granted)
+            state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
+        return Leased(granted)
+
+    def _leased(self, task: Task) -> LeasedTask:
+        assert task.lease is not None
+        return LeasedTask(
+            task.id,
+            task.queue,
+            task.token,
+            task.failures + task.crashes + 1,
+            task.payload,
+            max(task.lease.deadline_ms - self._state.lease_now_ms, 1),
+        )
+
+    def _ack(self, item: AckItem) -> SettledTask:
+        task = self._state.by_token.get(item.token)
+        if task is None:
+            return _LEASE_LOST
+        if task.state is LEASED:
+            self._state.finish(task, item.result)
+            return _SETTLED_DONE
+        return _SETTLED_DONE if task.state is DONE else _LEASE_LOST
+
+    def _fail(self, item: FailItem) -> SettledTask:
+        task = self._state.by_token.get(item.token)
+        if task is None:
+            return _LEASE_LOST
+        if task.state is LEASED:
+            self._state.fail(task, item.error)
+        elif task.released_by is not Settling.FAIL:
+            return _LEASE_LOST
+        return SettledTask(task.state)
+
+    def _requeue(self, item: RequeueItem) -> SettledTask:
+        task = self._state.by_token.get(item.token)
+        if task is None:
+            return _LEASE_LOST
+        if task.state is LEASED:
+            self._state.give_back(task, item.delay_ms)
+        elif task.released_by is not Settling.REQUEUE:
+            return _LEASE_LOST
+        return SettledTask(task.state)
+
+    def _extend(self, item: ExtendItem) -> SettledTask:
+        task = self._state.by_token.get(item.token)
+        if task is None or task.state is not LEASED:
+            return _LEASE_LOST
+        self._state.extend(task, item.lease_ms)
+        return _SETTLED_LEASED
+
+    def _found(self, cluster_id: str) -> Founded:
+        state = self._state
+        if state.cluster_id is None:
+            state.cluster_id = cluster_id
+            state.mix(crc32c(cluster_id.encode()))
+        return Founded(state.cluster_id)
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def lease_now_ms(self) -> int:
+        """Lease time."""
+        return self._state.lease_now_ms
+
+    @property
+    def wall_now_ms(self) -> int:
+        """Wall time, milliseconds since 1970."""
+        return self._state.wall_now_ms
+
+    @property
+    def cluster_id(self) -> str | None:
+        """The cluster's identity, once it has one."""
+        return self._state.cluster_id
+
+    @property
+    def live_tasks(self) -> int:
+        """Tasks that are not done."""
+        return self._state.live_tasks
+
+    @property
+    def live_payload_bytes(self) -> int:
+        """Payload bytes of tasks that are not done."""
+        return self._state.live_payload_bytes
+
+    @property
+    def state_hash(self) -> str:
+        """A number that every change changes, as 16 hex digits; equal on all replicas at an
+        equal log index."""
+        return f"{self._state.hash:016x}"
+
+    def task(self, task_id: TaskId) -> TaskStatus | None:
+        """Return the status of a task, or None if it is unknown or forgotten."""
+        task = self._state.tasks.get(task_id)
+        if task is None:
+            return None
+        is_over = task.state is DONE or task.lease is not None
+        return TaskStatus(
+            id=task.id,
+            queue=task.queue,
+            state=_state_of(task),
+            priority=task.priority,
+            failures=task.failures,
+            crashes=task.crashes,
+            attempts=task.failures + task.crashes + is_over,
+            attempts_max=task.attempts_max,
+            token=task.token or None,
+            result=task.result,
+            errors=list(task.errors or ()),
+            not_before_at_ms=task.not_before_at_ms,
+            enqueued_at_ms=task.enqueued_at_ms,
+            finished_at_ms=task.finished_at_ms or None,
+        )
+
+    def queue(self, name: QueueName) -> QueueStatus:
+        """Return the counts of a queue; one that was never used has zeros."""
+        queue = self._state.queues.get(name)
+        if queue is None:
+            return QueueStatus(name, 0, {state.value: 0 for state in TaskState})
+        return QueueStatus(
+            name, queue.enqueued, {state.value: count for state, count in queue.counts.items()}
+        )
+
+    def queues(self) -> list[QueueName]:
+        """Return the names of all queues that were ever used, oldest first."""
+        return list(self._state.queues)
+
+    def ready_count(self, queue: QueueName) -> int:
+        """Return how many tasks of a queue could be leased now."""
+        found = self._state.queues.get(queue)
+        return 0 if found is None else found.ready
+
+    def next_lease_deadline_ms(self) -> int | None:
+        """Return the earliest deadline of a lease, in lease time."""
+        return self._state.leases.next_ms()
+
+    def next_wall_due_at_ms(self) -> int | None:
+        """Return when, in wall time, the next scheduled task starts or outcome is forgotten."""
+        start_ms, forget_ms = self._state.scheduled.next_ms(), self._state.outcomes.next_ms()
+        if start_ms is None or forget_ms is None:
+            return start_ms if forget_ms is None else forget_ms
+        return min(start_ms, forget_ms)
+
+    # ------------------------------------------------------------ whole states
+
+    def dump(self) -> Iterator[bytes]:
+        """Yield the whole state in chunks of about 256 KiB; equal states give equal bytes."""
+        return dumping.dump(self._state)
+
+    @classmethod
+    def load(cls, chunks: Iterable[bytes]) -> "Machine":
+        """Return the machine that was dumped.
+
+        Raises:
+            CorruptRecord: The chunks are no dump.
+        """
+        machine = cls()
+        machine._state = dumping.load(chunks)
+        return machine
+
+    def content_hash(self) -> str:
+        """Return a hash of the whole state, by a full scan; for tests and verification."""
+        return content_hash(self._state)
+
+    def check_invariants(self) -> None:
+        """Check the whole state by a full scan.
+
+        Raises:
+            AssertionError: Something that cannot be is; the text says what.
+        """
+        check_invariants(self._state)
+
+
+def _state_of(task: Task) -> TaskState:
+    assert task.state is not None
+    return task.state
