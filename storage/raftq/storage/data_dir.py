@@ -9,6 +9,7 @@ that lost a part is refused; nothing in a folder is read before its format was c
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,8 @@ class DataDir:
             CorruptRecord: Its identity is damaged.
         """
         files = files or RealFiles()
-        path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        if not path.is_dir():
+            _make_folder(path)
         lock = _take_lock(path / LOCK_NAME)
         try:
             expected = Identity(node_id, sorted(members))
@@ -165,11 +167,18 @@ def _make(files: Files, path: Path, identity: Identity) -> None:
             path=str(path),
             found=sorted(foreign)[0],
         )
-    for folder in folders:
-        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-    RealFiles().sync_folder(path.parent)
-    RealFiles().sync_folder(path)  # Before the identity, whose presence says that they exist.
+    for folder in (path, *folders):
+        _make_folder(folder)  # Before the identity, whose presence says that they exist.
     _store(files, path, identity)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder, and those above it, durable; it may exist from an interrupted start."""
+    if not path.parent.is_dir():
+        _make_folder(path.parent)
+    path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    with suppress(PermissionError):  # The folder above may belong to someone else.
+        RealFiles().sync_folder(path.parent)
 
 
 def _check_owner(path: Path, found: Identity, expected: Identity) -> None:

@@ -136,6 +136,15 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(path.name + ".new")
 
 
+def sync_file(files: Files, path: Path) -> None:
+    """Make a file's bytes durable, whoever wrote them."""
+    file = files.open_append(path)
+    try:
+        file.sync()
+    finally:
+        file.close()
+
+
 def write_temporary(files: Files, path: Path, parts: Iterable[bytes]) -> Path:
     """Write the parts to the file's temporary path, durable but for its name; return the path."""
     temporary = temporary_path(path)

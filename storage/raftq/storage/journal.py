@@ -164,13 +164,14 @@ class Journal:
         self._write(batch)
         self._covered_bytes = self._size_bytes
         self._job_index = self._logical_last_index()
+        is_full = bool(batch) and self._size_bytes >= self._segment_bytes
         self._job = SyncJob(
             self._files,
             self._folder,
             self._file,
             sequence=self.sequence,
             wrote_bytes=len(batch),
-            next_segment=self._rotate() if self._size_bytes >= self._segment_bytes else None,
+            next_segment=self._rotate() if is_full else None,
             forgotten=self._forgotten.pop(0) if self._forgotten else None,
         )
         return self._job

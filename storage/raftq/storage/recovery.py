@@ -94,7 +94,6 @@ def recover(files: Files, folder: Path) -> tuple[ReplayedLog, int]:
         scan = scan_segment(path, files.read(path), is_last=is_last)
         if is_last and not scan.records:
             files.remove(path)
-            files.sync_folder(folder)
             return log, sequence
         log.replay(path, sequence, scan)
         if is_last:

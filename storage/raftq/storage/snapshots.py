@@ -15,7 +15,7 @@ import msgspec
 from raftq.protocol.errors import CorruptRecord
 from raftq.protocol.limits import MIB
 from raftq.protocol.versions import DATA_FORMAT_VERSION
-from raftq.storage.files import Files, write_temporary
+from raftq.storage.files import Files, sync_file, write_temporary
 from raftq.storage.record import (
     FILE_HEADER,
     HEAD_BYTES,
@@ -82,14 +82,37 @@ class SnapshotStore:
             CorruptRecord: It read back wrong; the current snapshot is still there.
         """
         temporary = write_temporary(self._files, self.current, _encode(meta, chunks))
-        for _ in read_records(self._files, temporary):
+        self._verify(temporary)
+        if self._is_newer(meta):
+            self._files.remove(temporary)
+        else:
+            self._make_current(temporary)
+
+    def adopt(self, received: Path) -> None:
+        """Make a file received into this folder the current snapshot. Blocks.
+
+        Renaming it before it is durable and verified would let a power cut, or a peer with a
+        damaged disk, destroy the snapshot that this node has.
+
+        Raises:
+            SyncFailed: The node must stop.
+            CorruptRecord: The file is damaged; the current snapshot is still there.
+        """
+        try:
+            sync_file(self._files, received)
+            self._verify(received)
+            self._make_current(received)
+        except OSError as error:
+            raise sync_failed(received, error) from error
+
+    def _verify(self, path: Path) -> None:
+        for _ in read_records(self._files, path):
             pass
+
+    def _make_current(self, path: Path) -> None:
         if self.current.name in self._files.names(self._folder):
-            if self._is_newer(meta):
-                self._files.remove(temporary)
-                return
             self._files.rename(self.current, self.previous)
-        self._files.rename(temporary, self.current)
+        self._files.rename(path, self.current)
         self._files.sync_folder(self._folder)
 
     def _is_newer(self, meta: SnapshotMeta) -> bool:
@@ -127,17 +150,13 @@ class SnapshotStore:
         return meta, [record.body for record in records]
 
     def make_durable(self) -> None:
-        """Make a received file durable that was renamed onto `current`. Blocks.
+        """Make a file durable that someone else renamed onto `current`. Blocks.
 
         Raises:
             SyncFailed: The node must stop.
         """
         try:
-            file = self._files.open_append(self.current)
-            try:
-                file.sync()
-            finally:
-                file.close()
+            sync_file(self._files, self.current)
             self._files.sync_folder(self._folder)
         except OSError as error:
             raise sync_failed(self.current, error) from error
@@ -223,7 +242,9 @@ class _Reader:
             record = read_record(self._need(lengths[0]), self._position, seed)
         if record is None:
             raise corrupt(self._path, self.offset, "a record is unreadable")
-        self.offset += record.end - record.offset
+        end = self.offset + record.end - record.offset
+        record = record._replace(offset=self.offset, end=end)
+        self.offset = end
         return record
 
     def is_at_end(self) -> bool:

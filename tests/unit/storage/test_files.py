@@ -1,0 +1,127 @@
+"""The real disk keeps the contract that the one in memory models."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.memory_files import MemoryFiles
+
+from raftq.protocol.errors import SyncFailed
+from raftq.storage.files import Files, RealFiles, replace_file
+from raftq.storage.journal import Journal
+from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
+from raftq.storage.vote import VoteFile
+
+
+@pytest.fixture(params=[RealFiles, MemoryFiles])
+def files(request: pytest.FixtureRequest) -> Files:
+    """Both implementations of the seam."""
+    made: Files = request.param()
+    return made
+
+
+def test_writes_append_and_reads_take_a_part(files: Files, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for part in (b"one", bytearray(b"two"), memoryview(b"three")):
+        file = files.open_append(path)
+        file.write(part)
+        file.sync()
+        file.close()
+    assert files.read(path) == b"onetwothree"
+    assert files.read(path, 3, 3) == b"two"
+    assert files.read(path, 6) == b"three"
+    assert files.read(path, 6, 99) == b"three"
+    assert files.read(path, 99, 1) == b""
+
+
+def test_names_are_sorted_and_follow_renames_and_removals(files: Files, tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        files.open_append(tmp_path / name).close()
+    files.rename(tmp_path / "c", tmp_path / "a")
+    files.sync_folder(tmp_path)
+    assert files.names(tmp_path) == ["a", "b"]
+    files.remove(tmp_path / "b")
+    assert files.names(tmp_path) == ["a"]
+
+
+def test_a_truncated_file_is_appended_to_at_its_new_end(files: Files, tmp_path: Path) -> None:
+    replace_file(files, tmp_path / "file", b"12345")
+    files.truncate(tmp_path / "file", 2)
+    file = files.open_append(tmp_path / "file")
+    file.write(b"x")
+    file.close()
+    assert files.read(tmp_path / "file") == b"12x"
+
+
+def test_a_missing_file_is_an_os_error(files: Files, tmp_path: Path) -> None:
+    for operation in (files.read, files.remove):
+        with pytest.raises(FileNotFoundError):
+            operation(tmp_path / "missing")
+
+
+def test_a_replaced_file_never_mixes_with_a_leftover(files: Files, tmp_path: Path) -> None:
+    leftover = files.open_append(tmp_path / "file.new")
+    leftover.write(b"leftover")
+    leftover.close()
+    replace_file(files, tmp_path / "file", b"content")
+    assert files.read(tmp_path / "file") == b"content"
+    assert files.names(tmp_path) == ["file"]
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+
+    def write_three_bytes(descriptor: int, data: bytes | memoryview) -> int:
+        return write(descriptor, bytes(data)[:3])
+
+    monkeypatch.setattr(os, "write", write_three_bytes)
+    file = RealFiles().open_append(tmp_path / "file")
+    file.write(b"0123456789")
+    file.close()
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    RealFiles().open_append(tmp_path / "file").close()
+    assert (tmp_path / "file").stat().st_mode & 0o077 == 0
+
+
+def test_the_whole_of_storage_works_on_the_real_disk(tmp_path: Path) -> None:
+    files = RealFiles()
+    meta = SnapshotMeta(1, 1, 0, 0, b"", b"", "hash", ["n1"], None)
+    for round_number in range(3):
+        journal = Journal.open(files, tmp_path, segment_bytes=100)
+        last = round_number * 10
+        assert [entry.index for entry in journal.take_recovered()] == list(range(1, last + 1))
+        for index in range(last + 1, last + 11):
+            journal.append(index, 1, b"command")
+            job = journal.begin_sync()
+            assert job is not None
+            job.run()
+            journal.finish_sync(job)
+        assert journal.durable_index == last + 10
+        journal.close()
+        vote = VoteFile.open(files, tmp_path / "vote")
+        assert vote.term == round_number
+        vote.store(round_number + 1, "n1")
+        store = SnapshotStore(files, tmp_path)
+        store.write(meta, [b"chunk"] * round_number)
+        assert store.load() == (meta, [b"chunk"] * round_number)
+
+
+def test_a_disk_that_refuses_a_sync_stops_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(RealFiles(), tmp_path)
+    journal.append(1, 1, b"command")
+    job = journal.begin_sync()
+    assert job is not None
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    with pytest.raises(SyncFailed, match="check the disk"):
+        job.run()
+    journal.close()
