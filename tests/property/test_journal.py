@@ -93,6 +93,7 @@ class JournalMachine(RuleBasedStateMachine):
     def the_ends_are_those_of_the_log(self) -> None:
         if self.model.journal is None:
             return
+        self.model.check_durable_index()
         entries = self.model.entries
         assert self.model.opened.last_index == (entries[-1].index if entries else 0)
         if entries:

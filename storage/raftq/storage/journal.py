@@ -112,7 +112,10 @@ class Journal:
         self.sequence += 1
 
     def truncate_after(self, index: int) -> None:
-        """Remove the entries above an index, as a record: their bytes stay for now."""
+        """Remove the entries above an index, as a record: their bytes stay for now.
+
+        Never call it for an index at or below one that was dropped: those are committed.
+        """
         if self._shape.next_index is None or index + 1 >= self._shape.next_index:
             return
         self._add(TRUNCATE, index)

@@ -89,8 +89,8 @@ class ModelledJournal:
         return max((e.index for state in self.states for e in state), default=0) + self._gap
 
     def truncate_to(self, kept: int) -> None:
-        """Keep the first entries only; at least one, as the log does above its snapshot."""
-        if 0 < kept < len(self.entries):
+        """Keep the first entries only; one that was not allowed to be dropped is always kept."""
+        if 0 < kept < len(self.entries) and self.entries[kept - 1].index > self.dropped_through:
             self.states.append(self.entries[:kept])
             self.opened.truncate_after(self.entries[-1].index)
 

@@ -11,7 +11,7 @@ from raftq.protocol.errors import CorruptRecord, SyncFailed, UnsupportedFormat
 from raftq.protocol.versions import DATA_FORMAT_VERSION
 from raftq.storage.files import Files
 from raftq.storage.journal import Journal, JournalEntry
-from raftq.storage.record import FILE_HEADER, encode_record
+from raftq.storage.record import FILE_HEADER, HEAD_BYTES, encode_record
 from raftq.storage.segment import segment_name
 
 FOLDER = Path("/data/journal")
@@ -107,6 +107,31 @@ def test_truncation_during_a_sync_lowers_what_the_job_makes_durable() -> None:
     journal.finish_sync(job)
     assert journal.durable_index == 1
     assert journal.last_index == 2
+
+
+def test_truncation_of_durable_entries_lowers_the_durable_index_at_once() -> None:
+    journal = _open(MemoryFiles())
+    _append(journal, 1, 2, 3)
+    _sync(journal)
+    journal.truncate_after(1)
+    _append(journal, 2)
+    assert journal.durable_index == 1
+    _sync(journal)
+    assert journal.durable_index == 2
+
+
+def test_a_busy_journal_writes_no_marks() -> None:
+    disk = MemoryFiles()
+    journal = _open(disk)
+    before = disk.used_bytes()
+    job = None
+    for index in (1, 2, 3):
+        _append(journal, index)
+        if job is not None:
+            job.run()
+            journal.finish_sync(job)
+        job = journal.begin_sync()
+    assert disk.used_bytes() - before == 3 * (HEAD_BYTES + len(b"command 1"))
 
 
 def test_truncation_behind_the_end_changes_nothing() -> None:
