@@ -56,6 +56,11 @@ class Replica(Protocol):
         installing a snapshot replaces it."""
         ...
 
+    @property
+    def is_leader(self) -> bool:
+        """The same as `view().is_leader`, for the hot path."""
+        ...
+
     def view(self) -> ReplicaView:
         """Return what this node knows right now."""
         ...

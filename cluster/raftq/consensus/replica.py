@@ -90,6 +90,11 @@ class RaftReplica:
         """The replicated state; see the contract."""
         return self.parts.state.machine
 
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads and may propose; see the contract."""
+        return self._leads
+
     def attach(self, listener: ReplicaListener, handler: CallHandler) -> None:
         """Set who is told of changes and who executes forwarded calls."""
         self._listener = listener
@@ -114,7 +119,8 @@ class RaftReplica:
         self.parts.elector.confirm_read(on_confirmed)
         self.wake()
         try:
-            is_leader = await asyncio.wait_for(confirmed, max(deadline - self._now(), 0))
+            async with asyncio.timeout_at(deadline):
+                is_leader = await confirmed
         except TimeoutError:
             raise NoLeader("leadership was not confirmed before the deadline") from None
         if not is_leader:

@@ -152,7 +152,8 @@ class Machine:
         repeated = state.requests.recall(command.worker, command.request_id)
         if repeated:
             held = [state.by_token.get(token) for token in repeated]
-            return Leased([self._leased(task) for task in held if task and task.lease])
+            still_held = [self._leased(task) for task in held if task and task.lease]
+            return Leased(still_held, is_repeat=True)
         granted: list[LeasedTask] = []
         payload_bytes = 0
         for name in command.queues:

@@ -90,8 +90,9 @@ NATIVE_CALLS_IN_FLIGHT_MAX: Final = 10_000
 """Unanswered calls on one native connection; reading pauses at this number."""
 CONNECTIONS_PER_ADDRESS_MAX: Final = 1_000
 HTTP_HEADER_BYTES_MAX: Final = 16 * KIB
-HTTP_HEADER_TIMEOUT_MS: Final = 10 * SECOND_MS
-HTTP_BODY_TIMEOUT_MS: Final = 15 * SECOND_MS
-HTTP_IDLE_TIMEOUT_MS: Final = 60 * SECOND_MS
+HTTP_IDLE_TIMEOUT_MS: Final = 20 * SECOND_MS
+"""From the end of one answer to the end of the next request's headers, however they drip."""
+HTTP_BODY_TIMEOUT_MS: Final = 20 * SECOND_MS
+"""For a whole body, however it drips."""
 NATIVE_IDLE_TIMEOUT_MS: Final = 10 * MINUTE_MS
 HELLO_TIMEOUT_MS: Final = 5 * SECOND_MS

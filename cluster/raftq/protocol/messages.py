@@ -263,9 +263,14 @@ class Enqueued(Struct, array_like=True, frozen=True, tag=1):
 
 
 class Leased(Struct, array_like=True, frozen=True, tag=2):
-    """Answers `Lease`; empty if nothing was ready."""
+    """Answers `Lease`; empty if nothing was ready.
+
+    `is_repeat` tells that the request was granted before: these are the leases of it that are
+    still held, perhaps none.
+    """
 
     leases: list[LeasedTask]
+    is_repeat: bool = False
 
 
 class Settled(Struct, array_like=True, frozen=True, tag=3):

@@ -9,6 +9,7 @@ import msgspec
 from raftq.consensus.contract import CallHandler
 from raftq.consensus.peers.messages import (
     ForwardedCall,
+    ForwardedCancel,
     ForwardedError,
     ForwardedReply,
     ForwardMessage,
@@ -43,7 +44,7 @@ class Forwarder:
         self._handler: CallHandler | None = None
         self._next_id = 0
         self._pending: dict[int, tuple[str, asyncio.Future[Reply]]] = {}
-        self._serving: dict[asyncio.Task[None], str] = {}
+        self._serving: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def serve(self, handler: CallHandler) -> None:
         """Set who executes the calls of other nodes."""
@@ -61,9 +62,13 @@ class Forwarder:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._pending[call_id] = (leader, future)
         try:
-            return await asyncio.wait_for(future, max(remaining, 0))
+            async with asyncio.timeout_at(deadline):
+                return await future
         except TimeoutError:
             raise CommitTimeout("the leader did not answer before the deadline") from None
+        except asyncio.CancelledError:
+            self._send(leader, ForwardedCancel(call_id))
+            raise
         finally:
             self._pending.pop(call_id, None)
 
@@ -71,9 +76,14 @@ class Forwarder:
         """Handle a forwarded call or the answer to one of ours."""
         match message:
             case ForwardedCall():
+                key = (peer, message.call_id)
                 task = asyncio.create_task(self._execute(peer, message))
-                self._serving[task] = peer
-                task.add_done_callback(self._serving.pop)
+                self._serving[key] = task
+                task.add_done_callback(lambda _: self._serving.pop(key, None))
+            case ForwardedCancel(call_id=call_id):
+                served = self._serving.get((peer, call_id))
+                if served is not None:
+                    served.cancel()
             case ForwardedReply(call_id=call_id, reply=raw):
                 pending = self._pending.get(call_id)
                 if pending is not None and not pending[1].done():
@@ -93,13 +103,13 @@ class Forwarder:
                 future.set_exception(
                     ConnectionLost(f"the connection to {peer} broke before its answer")
                 )
-        for task, caller in self._serving.items():
+        for (caller, _), task in self._serving.items():
             if caller == peer:
                 task.cancel()
 
     async def stop(self) -> None:
         """End every call that is being served."""
-        tasks = list(self._serving)
+        tasks = list(self._serving.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

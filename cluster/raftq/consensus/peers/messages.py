@@ -149,9 +149,15 @@ class ForwardedError(Struct, array_like=True, frozen=True, tag=22):
     facts: dict[str, Fact]
 
 
+class ForwardedCancel(Struct, array_like=True, frozen=True, tag=23):
+    """Nobody waits for the answer to a forwarded call any more."""
+
+    call_id: Sequence
+
+
 RaftMessage: TypeAlias = AppendEntries | SnapshotPart | NextIndex | RequestVote | Vote | TimeoutNow
 ElectorMessage: TypeAlias = PreVote | PreVoteReply | Heartbeat | HeartbeatReply | TermNote
-ForwardMessage: TypeAlias = ForwardedCall | ForwardedReply | ForwardedError
+ForwardMessage: TypeAlias = ForwardedCall | ForwardedReply | ForwardedError | ForwardedCancel
 PeerMessage: TypeAlias = PeerHello | RaftMessage | ElectorMessage | ForwardMessage
 
 _encoder: Final = msgspec.msgpack.Encoder()

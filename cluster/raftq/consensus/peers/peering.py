@@ -13,6 +13,7 @@ from raftq.consensus.peers.links import Links
 from raftq.consensus.peers.messages import (
     AppendEntries,
     ForwardedCall,
+    ForwardedCancel,
     ForwardedError,
     ForwardedReply,
     NextIndex,
@@ -31,7 +32,7 @@ from raftq.consensus.raft.snapshot_stream import SnapshotSender
 
 _PAUSE_SECONDS: Final = 0.1
 _RAFT_MESSAGES: Final = (AppendEntries, SnapshotPart, NextIndex, RequestVote, Vote, TimeoutNow)
-_FORWARD_MESSAGES: Final = (ForwardedCall, ForwardedReply, ForwardedError)
+_FORWARD_MESSAGES: Final = (ForwardedCall, ForwardedReply, ForwardedError, ForwardedCancel)
 
 
 class Peering:

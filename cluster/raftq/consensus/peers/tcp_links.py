@@ -11,11 +11,11 @@ Anything malformed closes its connection and changes nothing.
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Mapping
 from random import Random
 
 from tornado.iostream import IOStream, StreamClosedError
-from tornado.tcpclient import TCPClient
 from tornado.tcpserver import TCPServer
 
 from raftq.consensus.peers.links import LinkReceiver
@@ -111,21 +111,17 @@ class TcpLinks:
     # ------------------------------------------------------------ connections
 
     async def _dial_for_ever(self, peer: str) -> None:
-        client = TCPClient()
         pause = _DIAL_PAUSE_SECONDS
-        try:
-            while True:
-                host, port = self._addresses[peer]
-                try:
-                    stream = await client.connect(host, port, timeout=_DIAL_TIMEOUT_SECONDS)
-                except (OSError, StreamClosedError, TimeoutError):
-                    pause = min(2 * pause, _DIAL_PAUSE_MAX_SECONDS)
-                else:
-                    if await self.run(stream, peer):
-                        pause = _DIAL_PAUSE_SECONDS
-                await asyncio.sleep(pause * (0.5 + self._random.random()))
-        finally:
-            client.close()
+        while True:
+            try:
+                async with asyncio.timeout(_DIAL_TIMEOUT_SECONDS):
+                    stream = await _connect(*self._addresses[peer])
+            except (OSError, StreamClosedError, TimeoutError):
+                pause = min(2 * pause, _DIAL_PAUSE_MAX_SECONDS)
+            else:
+                if await self.run(stream, peer):
+                    pause = _DIAL_PAUSE_SECONDS
+            await asyncio.sleep(pause * (0.5 + self._random.random()))
 
     async def run(self, stream: IOStream, dialled: str | None) -> bool:
         """Introduce both sides, then read until the connection ends; True if it was a link.
@@ -136,14 +132,16 @@ class TcpLinks:
         """
         stream.set_nodelay(True)
         try:
-            hello = await asyncio.wait_for(
-                self._exchange_hello(stream, dialled), limits.HELLO_TIMEOUT_MS / 1_000
-            )
+            async with asyncio.timeout(limits.HELLO_TIMEOUT_MS / 1_000):
+                hello = await self._exchange_hello(stream, dialled)
         except (InvalidRequest, StreamClosedError, TimeoutError) as error:
             if isinstance(error, InvalidRequest):
                 self._log_unwelcome(dialled or "unknown", str(error))
             stream.close()
             return False
+        except asyncio.CancelledError:
+            stream.close()
+            raise
         link = _Link(hello.sender, stream, self)
         self._supersede(link)
         self.receiver.on_link_up(hello.sender, hello)
@@ -283,11 +281,25 @@ class _Link:
         """Give queued frames a moment to leave."""
         self._flush()
         with contextlib.suppress(StreamClosedError, TimeoutError):
-            await asyncio.wait_for(self._stream.write(b""), _DRAIN_SECONDS)
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._stream.write(b"")
 
     def close(self) -> None:
         """Close the connection."""
         self._stream.close()
+
+
+async def _connect(host: str, port: int) -> IOStream:
+    """Resolve and connect; nothing is left open when this is cancelled."""
+    loop = asyncio.get_running_loop()
+    resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, address = resolved[0]
+    stream = IOStream(socket.socket(family, kind, protocol))
+    try:
+        return await stream.connect(address)
+    except BaseException:
+        stream.close()
+        raise
 
 
 class _Server(TCPServer):

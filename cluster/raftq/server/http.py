@@ -1,0 +1,374 @@
+"""The HTTP/JSON API, for curl and for every other language (docs/reference/http-api.md)."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from uuid import UUID
+
+import msgspec
+from tornado.web import Application, RequestHandler
+
+from raftq.consensus.contract import Replica
+from raftq.protocol import limits
+from raftq.protocol.errors import (
+    InternalError,
+    InvalidRequest,
+    NotReady,
+    RaftqError,
+    UnknownMethod,
+    error_from_code,
+)
+from raftq.protocol.messages import (
+    NAME_PATTERN,
+    Ack,
+    AckItem,
+    Call,
+    ClusterCall,
+    ClusterStatus,
+    Consistency,
+    Enqueue,
+    Enqueued,
+    Extend,
+    ExtendItem,
+    Fail,
+    FailItem,
+    LeaseCall,
+    Leased,
+    QueueCall,
+    QueueName,
+    QueueStatus,
+    Reply,
+    Requeue,
+    RequeueItem,
+    Settled,
+    TaskCall,
+    TaskStatus,
+    TimeoutMs,
+    Token,
+)
+from raftq.server import http_bodies as bodies
+from raftq.server import metrics as metric_pages
+from raftq.server import problems
+from raftq.server.metrics import Metrics
+from raftq.server.openapi import document
+from raftq.server.service import Service
+
+_log = logging.getLogger(__name__)
+
+MISDIRECTED: Final = "there is no such path; /v1/openapi.json lists them"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpContext:
+    """What the handlers share."""
+
+    service: Service
+    replica: Replica
+    metrics: Metrics
+    new_id: Callable[[], bytes]
+    version: str
+
+
+class _Handler(RequestHandler):
+    """One request: decode, execute, encode; any error becomes a problem document."""
+
+    context: HttpContext
+    op = "unknown"
+
+    def initialize(self, context: HttpContext) -> None:
+        """Called by Tornado."""
+        self.context = context
+        self._begun_at = asyncio.get_running_loop().time()
+        self._running: asyncio.Future[Reply] | None = None
+
+    def set_default_headers(self) -> None:
+        """Called by Tornado."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Server", "raftq")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def on_connection_close(self) -> None:
+        """The client is gone: stop waiting for tasks on its behalf."""
+        if self._running is not None:
+            self._running.cancel()
+
+    def compute_etag(self) -> str | None:
+        """Do not hash every answer."""
+        return None
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Errors are logged in `write_error`, once."""
+
+    async def execute(self, call: Call, timeout_ms: int, wait_ms: int = 0) -> Reply:
+        """Execute a call with the caller's deadline."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (timeout_ms + wait_ms) / 1_000
+        self._running = asyncio.ensure_future(self.context.service.execute(call, deadline))
+        return await self._running
+
+    def body(self, kind: type[bodies.Body]) -> bodies.Body:
+        """Return the request's body as a type."""
+        return bodies.decode_body(self.request.body, kind)
+
+    def query_timeout_ms(self) -> int:
+        """Return `timeout_ms` of the query string."""
+        text = self.get_query_argument("timeout_ms", str(limits.TIMEOUT_MS_DEFAULT))
+        timeout_ms: int = _converted(text, TimeoutMs, "timeout_ms")
+        return timeout_ms
+
+    def query_consistency(self) -> Consistency:
+        """Return `consistency` of the query string."""
+        text = self.get_query_argument("consistency", Consistency.LINEARIZABLE.value)
+        try:
+            return Consistency(text)
+        except ValueError:
+            allowed = " or ".join(each.value for each in Consistency)
+            raise InvalidRequest(f"consistency is {text!r:.40}; it must be {allowed}") from None
+
+    def reply(self, body: object, status: int = 200) -> None:
+        """Send a JSON answer."""
+        self.set_status(status)
+        self._count("ok")
+        self.finish(msgspec.json.encode(body))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Turn whatever went wrong into a problem document."""
+        error: BaseException | None = kwargs.get("exc_info", (None, None, None))[1]
+        if not isinstance(error, RaftqError):
+            if status_code == 405:
+                error = UnknownMethod(f"{self.request.method} is not possible on this path")
+            elif 400 <= status_code < 500:
+                error = InvalidRequest(f"malformed request: {error}")
+            else:
+                _log.error("request_failed", exc_info=error, extra={"op": self.op})
+                error = InternalError("this is a bug in raftq; the node's log has the details")
+        status, headers, body = problems.problem(error)
+        self.set_status(405 if status_code == 405 else status)
+        for name, value in headers.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", problems.CONTENT_TYPE)
+        self._count(cast(str, body["code"]))
+        self.finish(msgspec.json.encode(body))
+
+    def _count(self, code: str) -> None:
+        seconds = asyncio.get_running_loop().time() - self._begun_at
+        self.context.metrics.count_call(self.op, code, seconds)
+
+
+def _converted(text: str, kind: Any, field: str) -> Any:
+    """Return a value from the path or the query, checked like one from a body."""
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{field}: {error}") from None
+
+
+def _queue(text: str) -> QueueName:
+    try:
+        return msgspec.convert(text, QueueName)
+    except msgspec.ValidationError:
+        raise InvalidRequest(f"queue is {text!r:.140}; it must match {NAME_PATTERN}") from None
+
+
+class TasksHandler(_Handler):
+    """POST /v1/queues/{queue}/tasks."""
+
+    op = "enqueue"
+
+    async def post(self, queue: str) -> None:
+        """Enqueue tasks, all or none."""
+        name = _queue(queue)
+        body = self.body(bodies.EnqueueBody)
+        tasks = [bodies.new_task(task, self.context.new_id()) for task in body.tasks]
+        reply = await self.execute(Enqueue(name, tasks), body.timeout_ms)
+        assert isinstance(reply, Enqueued)
+        self.reply(
+            {
+                "tasks": [
+                    {"id": str(UUID(bytes=task.id)), "state": task.state, "created": task.created}
+                    for task in reply.tasks
+                ]
+            },
+            status=201,
+        )
+
+
+class LeasesHandler(_Handler):
+    """POST /v1/queues/{queue}/leases."""
+
+    op = "lease"
+
+    async def post(self, queue: str) -> None:
+        """Lease tasks, waiting for them if asked to."""
+        name = _queue(queue)
+        body = self.body(bodies.LeaseBody)
+        request_id = body.request_id or self.context.new_id().hex()
+        call = LeaseCall([name], body.count, body.lease_ms, body.worker, request_id, body.wait_ms)
+        reply = await self.execute(call, body.timeout_ms, body.wait_ms)
+        assert isinstance(reply, Leased)
+        self.reply({"leases": [bodies.lease_json(lease) for lease in reply.leases]})
+
+
+class SettleHandler(_Handler):
+    """POST /v1/leases/{token}/{ack,fail,requeue,extend}."""
+
+    async def post(self, token: str, action: str) -> None:
+        """Settle or extend one lease."""
+        self.op = action
+        number: int = _converted(token, Token, "token")
+        call: Call
+        match action:
+            case "ack":
+                ack = self.body(bodies.AckBody)
+                call, timeout_ms = Ack([AckItem(number, bodies.result_bytes(ack))]), ack.timeout_ms
+            case "fail":
+                fail = self.body(bodies.FailBody)
+                call, timeout_ms = Fail([FailItem(number, fail.error)]), fail.timeout_ms
+            case "requeue":
+                requeue = self.body(bodies.RequeueBody)
+                item = RequeueItem(number, requeue.delay_ms)
+                call, timeout_ms = Requeue([item]), requeue.timeout_ms
+            case _:
+                extend = self.body(bodies.ExtendBody)
+                call = Extend([ExtendItem(number, extend.lease_ms)])
+                timeout_ms = extend.timeout_ms
+        reply = await self.execute(call, timeout_ms)
+        assert isinstance(reply, Settled)
+        settled = reply.items[0]
+        if settled.state is None:
+            raise error_from_code(
+                settled.error_code,
+                f"the lease {number} is over or was never granted; its task is not yours any more",
+                {},
+            )
+        self.reply({"state": settled.state})
+
+
+class TaskHandler(_Handler):
+    """GET /v1/tasks/{id}."""
+
+    op = "task"
+
+    async def get(self, task_id: str) -> None:
+        """Return one task."""
+        id_: UUID = _converted(task_id, UUID, "task id")
+        consistency = self.query_consistency()
+        if consistency is Consistency.STALE:
+            self.set_header("Raftq-Applied-Index", str(self.context.replica.view().applied_index))
+        reply = await self.execute(TaskCall(id_.bytes, consistency), self.query_timeout_ms())
+        assert isinstance(reply, TaskStatus)
+        self.reply(bodies.task_json(reply))
+
+
+class QueueHandler(_Handler):
+    """GET /v1/queues/{queue}."""
+
+    op = "queue"
+
+    async def get(self, queue: str) -> None:
+        """Return the counts of a queue."""
+        call = QueueCall(_queue(queue), self.query_consistency())
+        reply = await self.execute(call, self.query_timeout_ms())
+        assert isinstance(reply, QueueStatus)
+        self.reply(_fields(reply))
+
+
+class ClusterHandler(_Handler):
+    """GET /v1/cluster."""
+
+    op = "cluster"
+
+    async def get(self) -> None:
+        """Return what this node knows about the cluster."""
+        reply = await self.execute(ClusterCall(), limits.TIMEOUT_MS_DEFAULT)
+        assert isinstance(reply, ClusterStatus)
+        self.reply({**_fields(reply), "nodes": [_fields(node) for node in reply.nodes]})
+
+
+class LiveHandler(_Handler):
+    """GET /livez."""
+
+    op = "livez"
+
+    def get(self) -> None:
+        """Say that the event loop answers."""
+        self.reply({"status": "ok"})
+
+
+class ReadyHandler(_Handler):
+    """GET /readyz."""
+
+    op = "readyz"
+
+    def get(self) -> None:
+        """Say whether this node serves calls, and if not, why."""
+        view = self.context.replica.view()
+        reason = view.not_ready_reason
+        if self.context.service.is_shutting_down:
+            reason = "shutting down"
+        if reason is not None:
+            raise NotReady(reason, node=view.node)
+        self.reply({"status": "ok", "node": view.node, "leader": view.leader})
+
+
+class MetricsHandler(_Handler):
+    """GET /metrics."""
+
+    op = "metrics"
+
+    def get(self) -> None:
+        """Return Prometheus' text format."""
+        self.set_header("Content-Type", metric_pages.CONTENT_TYPE)
+        self._count("ok")
+        self.finish(self.context.metrics.page())
+
+
+class OpenApiHandler(_Handler):
+    """GET /v1/openapi.json."""
+
+    op = "openapi"
+
+    def get(self) -> None:
+        """Return the API's description."""
+        self.reply(document(self.context.version))
+
+
+class UnknownHandler(_Handler):
+    """Everything else."""
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Refuse, whatever the method."""
+        raise UnknownMethod(MISDIRECTED)
+
+
+def application(context: HttpContext) -> Application:
+    """Return the Tornado application of one node."""
+    shared = {"context": context}
+    routes: list[tuple[str, type[RequestHandler]]] = [
+        (r"/v1/queues/([^/]+)/tasks", TasksHandler),
+        (r"/v1/queues/([^/]+)/leases", LeasesHandler),
+        (r"/v1/leases/([^/]+)/(ack|fail|requeue|extend)", SettleHandler),
+        (r"/v1/tasks/([^/]+)", TaskHandler),
+        (r"/v1/queues/([^/]+)", QueueHandler),
+        (r"/v1/cluster", ClusterHandler),
+        (r"/v1/openapi\.json", OpenApiHandler),
+        (r"/livez", LiveHandler),
+        (r"/readyz", ReadyHandler),
+        (r"/metrics", MetricsHandler),
+    ]
+    return Application(
+        [(pattern, handler, shared) for pattern, handler in routes],
+        default_handler_class=UnknownHandler,
+        default_handler_args=shared,
+        log_function=_log_nothing,
+    )
+
+
+def _log_nothing(_handler: RequestHandler) -> None:
+    """Requests are counted, not logged."""
+
+
+def _fields(struct: msgspec.Struct) -> dict[str, object]:
+    return {field: getattr(struct, field) for field in struct.__struct_fields__}

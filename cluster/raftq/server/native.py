@@ -1,0 +1,332 @@
+"""MessagePack-RPC over TCP, as docs/reference/native-protocol.md describes it byte by byte.
+
+One connection carries many calls at once; answers come as they are ready, and the answers of one
+turn of the loop leave in one write. What is malformed is answered with an error if its id can be
+read, and ends the connection if the stream itself can no longer be trusted.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, cast
+
+import msgpack
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.tcpserver import TCPServer
+
+from raftq.consensus.contract import ReplicaView
+from raftq.protocol import codec, limits
+from raftq.protocol.errors import (
+    InternalError,
+    InvalidRequest,
+    LeadershipLost,
+    NoLeader,
+    NotLeader,
+    PayloadTooLarge,
+    RaftqError,
+    UnsupportedVersion,
+)
+from raftq.protocol.messages import Call, CommandReply, HelloReply, Reply
+from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
+from raftq.server.metrics import Metrics
+from raftq.server.service import COMMANDS, Service, accept
+
+_log = logging.getLogger(__name__)
+
+_READ_BYTES: Final = 256 * limits.KIB
+_REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
+
+
+class NativeServer(TCPServer):
+    """Accepts clients.
+
+    Args:
+        service: Executes their calls.
+        greet: Returns the answer to a hello.
+        metrics: Counts calls.
+    """
+
+    def __init__(self, service: Service, greet: Callable[[], HelloReply], metrics: Metrics) -> None:
+        super().__init__(max_buffer_size=2 * limits.REQUEST_BYTES_MAX)
+        self.service = service
+        self.greet = greet
+        self.metrics = metrics
+        self.connections: dict[_Connection, None] = {}
+        self._per_address: Counter[str] = Counter()
+        service.on_leader.append(self._tell_leader)
+
+    async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        """Serve one connection to its end."""
+        host = address[0]
+        if self._per_address[host] >= limits.CONNECTIONS_PER_ADDRESS_MAX:
+            stream.close()
+            return
+        self._per_address[host] += 1
+        connection = _Connection(stream, self)
+        self.connections[connection] = None
+        try:
+            await connection.serve()
+        finally:
+            del self.connections[connection]
+            self._per_address[host] -= 1
+            if not self._per_address[host]:
+                del self._per_address[host]
+
+    def _tell_leader(self, view: ReplicaView) -> None:
+        for connection in self.connections:
+            connection.notify("leader", [view.leader, view.term])
+
+    def tell_shutting_down(self) -> None:
+        """Ask every client to send its next calls elsewhere."""
+        for connection in self.connections:
+            connection.notify("shutting_down", [])
+
+    @property
+    def calls_running(self) -> int:
+        """Calls that are not answered yet."""
+        return sum(len(connection.running) for connection in self.connections)
+
+    async def close_connections(self) -> None:
+        """Close every connection; what was answered has left."""
+        for connection in list(self.connections):
+            await connection.close()
+
+
+class _Connection:
+    """One client's connection."""
+
+    def __init__(self, stream: IOStream, server: NativeServer) -> None:
+        self._stream = stream
+        self._server = server
+        self._service = server.service
+        self._loop = asyncio.get_running_loop()
+        self._unpacker = codec.new_request_unpacker()
+        self._outbox: list[bytes] = []
+        self._unsent_bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._said_hello = False
+        self.running: dict[int, asyncio.Future[Reply] | asyncio.Future[CommandReply]] = {}
+        self._heard_at = self._loop.time()
+
+    # ------------------------------------------------------------ reading
+
+    async def serve(self) -> None:
+        """Read calls until the connection ends."""
+        self._stream.set_nodelay(True)
+        try:
+            while True:
+                async with asyncio.timeout(self._patience_seconds()):
+                    data = await self._stream.read_bytes(_READ_BYTES, partial=True)
+                self._heard_at = self._loop.time()
+                self._feed(data)
+                await self._room.wait()
+        except (StreamClosedError, TimeoutError):
+            pass
+        except RaftqError as error:
+            await self._refuse_stream(error)
+        except Exception:
+            _log.exception("native_connection_failed")
+        finally:
+            for future in list(self.running.values()):
+                future.cancel()
+            self._stream.close()
+
+    def _patience_seconds(self) -> float | None:
+        """How long silence is allowed; a client that waits for an answer may be silent."""
+        if not self._said_hello:
+            return limits.HELLO_TIMEOUT_MS / 1_000
+        return limits.NATIVE_IDLE_TIMEOUT_MS / 1_000 if not self.running else None
+
+    def _feed(self, data: bytes) -> None:
+        """Cut the stream into messages and handle each.
+
+        Raises:
+            InvalidRequest, PayloadTooLarge: The stream cannot be understood any further.
+        """
+        try:
+            self._unpacker.feed(data)
+            for message in self._unpacker:
+                self._handle(message)
+        except msgpack.BufferFull:
+            raise _too_large() from None
+        except (ValueError, TypeError, UnicodeDecodeError, msgpack.UnpackException) as error:
+            if "max_bin_len" in str(error):
+                raise _too_large() from None
+            raise InvalidRequest(
+                f"not the native protocol: {type(error).__name__}: {error}"
+            ) from None
+
+    def _handle(self, message: object) -> None:
+        fields = cast("list[object]", message) if isinstance(message, list) else []
+        if len(fields) != 4 or fields[0] != _REQUEST or type(fields[0]) is not int:
+            raise InvalidRequest("a message must be an array [0, id, method, params]")
+        _, call_id, method, params = fields
+        if type(call_id) is not int or not 0 <= call_id < 2**64:
+            raise InvalidRequest("the id of a request must be an integer from 0 to 2^64-1")
+        if method == "hello":
+            self._hello(call_id, params)
+        elif not self._said_hello:
+            raise InvalidRequest("the first request on a connection must be hello")
+        elif call_id in self.running:
+            raise InvalidRequest(f"id {call_id} is in use by a call that is not answered yet")
+        else:
+            self._start(call_id, method, params)
+
+    def _hello(self, call_id: int, params: object) -> None:
+        values = cast("list[object]", params) if isinstance(params, list) else []
+        if len(values) != 2 or type(values[0]) is not int or not isinstance(values[1], str):
+            raise InvalidRequest("hello takes [version, client_name]")
+        if values[0] != NATIVE_PROTOCOL_VERSION:
+            raise UnsupportedVersion(
+                f"this node speaks native protocol {NATIVE_PROTOCOL_VERSION}, not {values[0]}",
+                version=NATIVE_PROTOCOL_VERSION,
+            )
+        self._said_hello = True
+        self._send(codec.encode([_RESPONSE, call_id, None, self._server.greet()]))
+
+    # ------------------------------------------------------------ executing
+
+    def _start(self, call_id: int, method: object, params: object) -> None:
+        """Begin a call; commands on the leader need no task of their own."""
+        try:
+            timeout_ms, call = codec.call_from_params(method, params)
+        except RaftqError as error:
+            self._answer_error(call_id, "unknown", error, self._loop.time())
+            return
+        begun_at = self._loop.time()
+        name = cast(str, method)
+        deadline = begun_at + timeout_ms / 1_000
+        if isinstance(call, COMMANDS):
+            try:
+                proposed = self._service.propose(call, deadline)
+            except (NotLeader, NoLeader):
+                self._start_task(call_id, name, call, deadline, begun_at)
+            except RaftqError as error:
+                self._answer_error(call_id, name, error, begun_at)
+            else:
+                self._track(call_id, proposed)
+                proposed.add_done_callback(
+                    lambda done: self._on_proposed(call_id, name, call, deadline, begun_at, done)
+                )
+        else:
+            wait_ms = getattr(call, "wait_ms", 0)
+            self._start_task(call_id, name, call, deadline + wait_ms / 1_000, begun_at)
+
+    def _on_proposed(
+        self,
+        call_id: int,
+        name: str,
+        call: Call,
+        deadline: float,
+        begun_at: float,
+        done: "asyncio.Future[CommandReply]",
+    ) -> None:
+        self._untrack(call_id)
+        if done.cancelled():
+            return
+        error = done.exception()
+        if isinstance(error, NotLeader | NoLeader | LeadershipLost):
+            self._start_task(call_id, name, call, deadline, begun_at)
+        elif error is not None:
+            self._answer_error(call_id, name, error, begun_at)
+        else:
+            try:
+                self._answer(call_id, name, accept(done.result()), begun_at)
+            except RaftqError as refusal:
+                self._answer_error(call_id, name, refusal, begun_at)
+
+    def _start_task(
+        self, call_id: int, name: str, call: Call, deadline: float, begun_at: float
+    ) -> None:
+        task = asyncio.ensure_future(self._service.execute(call, deadline))
+        self._track(call_id, task)
+
+        def on_done(done: "asyncio.Future[Reply]") -> None:
+            self._untrack(call_id)
+            if done.cancelled():
+                return
+            error = done.exception()
+            if error is None:
+                self._answer(call_id, name, done.result(), begun_at)
+            else:
+                self._answer_error(call_id, name, error, begun_at)
+
+        task.add_done_callback(on_done)
+
+    def _track(
+        self, call_id: int, future: "asyncio.Future[Reply] | asyncio.Future[CommandReply]"
+    ) -> None:
+        self.running[call_id] = future
+        if len(self.running) >= limits.NATIVE_CALLS_IN_FLIGHT_MAX:
+            self._room.clear()
+
+    def _untrack(self, call_id: int) -> None:
+        self.running.pop(call_id, None)
+        if self._unsent_bytes <= limits.REPLY_BYTES_MAX:
+            self._room.set()
+
+    # ------------------------------------------------------------ writing
+
+    def _answer(self, call_id: int, name: str, reply: Reply, begun_at: float) -> None:
+        self._server.metrics.count_call(name, "ok", self._loop.time() - begun_at)
+        self._send(codec.encode([_RESPONSE, call_id, None, reply]))
+
+    def _answer_error(self, call_id: int, name: str, error: BaseException, begun_at: float) -> None:
+        if not isinstance(error, RaftqError):
+            _log.error("call_failed", exc_info=error, extra={"method": name})
+            error = InternalError("this is a bug in raftq; the node's log has the details")
+        self._server.metrics.count_call(name, error.code, self._loop.time() - begun_at)
+        self._send(codec.encode([_RESPONSE, call_id, codec.error_to_wire(error), None]))
+
+    def notify(self, method: str, params: list[object]) -> None:
+        """Push a notification to a client that said hello."""
+        if self._said_hello:
+            self._send(codec.encode([_NOTIFICATION, method, params]))
+
+    def _send(self, data: bytes) -> None:
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(data)
+
+    def _flush(self) -> None:
+        data = b"".join(self._outbox)
+        self._outbox.clear()
+        if not data or self._stream.closed():
+            return
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes > limits.REPLY_BYTES_MAX:
+            self._room.clear()  # A client that does not read gets nothing more to answer.
+        try:
+            written = self._stream.write(data)
+        except StreamClosedError:
+            return
+        written.add_done_callback(lambda _: self._on_written(len(data)))
+
+    def _on_written(self, size: int) -> None:
+        self._unsent_bytes -= size
+        if self._unsent_bytes <= limits.REPLY_BYTES_MAX:
+            self._room.set()
+
+    async def _refuse_stream(self, error: RaftqError) -> None:
+        """Say why, as an answer to no call in particular, and close."""
+        self._server.metrics.count_call("unknown", error.code, 0.0)
+        self._send(codec.encode([_RESPONSE, None, codec.error_to_wire(error), None]))
+        await self.close()
+
+    async def close(self) -> None:
+        """Let the last answers leave and close the connection."""
+        self._flush()
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._stream.write(b"")
+        self._stream.close()
+
+
+def _too_large() -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"a message is over {limits.REQUEST_BYTES_MAX} bytes; send less at a time",
+        bytes_max=limits.REQUEST_BYTES_MAX,
+    )

@@ -1,0 +1,75 @@
+"""Errors over HTTP: RFC 9457 problem details with raftq's stable code."""
+
+from http import HTTPStatus
+from typing import Final
+
+from raftq.protocol import limits
+from raftq.protocol.errors import (
+    Conflict,
+    DiskFull,
+    Forbidden,
+    InvalidRequest,
+    LeaseLost,
+    NoLeader,
+    NotLeader,
+    NotReady,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    QueueFull,
+    RaftqError,
+    RateLimited,
+    ShuttingDown,
+    UnknownMethod,
+    UnknownTask,
+    UnsupportedVersion,
+)
+
+CONTENT_TYPE: Final = "application/problem+json"
+_STATUS: Final[dict[type[RaftqError], int]] = {
+    InvalidRequest: 400,
+    UnsupportedVersion: 400,
+    Forbidden: 403,
+    UnknownMethod: 404,
+    UnknownTask: 404,
+    LeaseLost: 409,
+    Conflict: 409,
+    PayloadTooLarge: 413,
+    RateLimited: 429,
+    NoLeader: 503,
+    NotLeader: 503,
+    NotReady: 503,
+    ShuttingDown: 503,
+    QueueFull: 503,
+    DiskFull: 507,
+}
+STATUS_OF_CODE: Final = {cls.code: status for cls, status in _STATUS.items()}
+
+
+def problem(error: RaftqError) -> tuple[int, dict[str, str], dict[str, object]]:
+    """Return (status, headers, body) for an error.
+
+    Everything that leaves the outcome open is 504 `outcome_unknown`; what is not the caller's
+    doing is 500.
+    """
+    code = error.code
+    if isinstance(error, OutcomeUnknown):
+        status, code = 504, OutcomeUnknown.code
+    elif isinstance(error, NotLeader):
+        status, code = 503, NoLeader.code
+    else:
+        status = _STATUS.get(type(error), 500)
+    headers: dict[str, str] = {}
+    facts: dict[str, object] = dict(error.facts)
+    if status in {429, 503, 507}:
+        retry_after_ms = error.facts.get("retry_after_ms")
+        if not isinstance(retry_after_ms, int):
+            retry_after_ms = facts["retry_after_ms"] = limits.RETRY_AFTER_MS
+        headers["Retry-After"] = str(max(1, -(-retry_after_ms // 1_000)))
+    body: dict[str, object] = {
+        "type": f"urn:raftq:error:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": error.message,
+    }
+    return status, headers, {**facts, **body}

@@ -1,0 +1,101 @@
+"""Both listeners of a node, and how they start, drain and stop."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from raftq.consensus.contract import Replica
+from raftq.protocol.messages import ClusterStatus, HelloReply
+from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
+from raftq.server.http import HttpContext, application
+from raftq.server.http_listener import HttpPatience, http_server
+from raftq.server.metrics import Metrics
+from raftq.server.native import NativeServer
+from raftq.server.service import Service
+
+_LAG_SECONDS: Final = 0.25
+_DRAIN_POLL_SECONDS: Final = 0.01
+
+
+class Server:
+    """The native and the HTTP listener of one node.
+
+    Args:
+        replica: This node's replica.
+        cluster_status: Returns what this node knows about the cluster.
+        disk_is_full: Tells whether enqueues must be refused.
+        new_id: Makes UUIDv7 ids for tasks that come without one.
+        random: Jitter of retries.
+        version: Of raftq.
+        patience: With slow HTTP clients.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        cluster_status: Callable[[], ClusterStatus],
+        disk_is_full: Callable[[], bool],
+        new_id: Callable[[], bytes],
+        random: Random,
+        version: str,
+        patience: HttpPatience | None = None,
+    ) -> None:
+        self._cluster_status = cluster_status
+        self.service = Service(replica, cluster_status, disk_is_full, random)
+        self.metrics = Metrics(replica, version)
+        self.native = NativeServer(self.service, self._greet, self.metrics)
+        context = HttpContext(self.service, replica, self.metrics, new_id, version)
+        self.http = http_server(application(context), patience or HttpPatience())
+        self._lag_timer: asyncio.TimerHandle | None = None
+        self.metrics.add_gauge(
+            "raftq_connections", "Native connections.", lambda: len(self.native.connections)
+        )
+        self.metrics.add_gauge(
+            "raftq_waiters", "Lease calls that wait.", lambda: self.service.waiters.waiting
+        )
+
+    def start(self, native: tuple[str, int], http: tuple[str, int]) -> None:
+        """Listen on both addresses (host, port).
+
+        Raises:
+            OSError: An address cannot be bound.
+        """
+        self.native.listen(native[1], native[0])
+        self.http.listen(http[1], http[0])
+        self._measure_lag(asyncio.get_running_loop().time())
+
+    def refuse_new_calls(self) -> None:
+        """Tell clients to go elsewhere; calls that still come are served while possible."""
+        self.service.is_shutting_down = True
+        self.native.tell_shutting_down()
+
+    async def drain(self, deadline: float) -> None:
+        """Stop accepting connections and let running calls end, until the deadline."""
+        loop = asyncio.get_running_loop()
+        self.native.stop()
+        self.http.stop()
+        self.service.waiters.fail_all()
+        while loop.time() < deadline and (self.service.calls_running or self.native.calls_running):
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._lag_timer is not None:
+            self._lag_timer.cancel()
+        self.native.stop()
+        self.http.stop()
+        await self.native.close_connections()
+        await self.http.close_all_connections()
+
+    def _greet(self) -> HelloReply:
+        status = self._cluster_status()
+        return HelloReply(
+            NATIVE_PROTOCOL_VERSION, status.node, status.cluster_id, status.leader, status.nodes
+        )
+
+    def _measure_lag(self, due: float) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self.metrics.loop_lag.set(max(now - due, 0.0))
+        self._lag_timer = loop.call_later(_LAG_SECONDS, self._measure_lag, now + _LAG_SECONDS)

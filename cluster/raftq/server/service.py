@@ -1,0 +1,244 @@
+"""Execute one call on any node, once or again, until its deadline.
+
+On the leader a command is admitted and proposed, a lease may wait, a read is confirmed by a
+quorum first. On another node the call is forwarded. Every call is idempotent by its ids, so after
+a leader change or a broken link it is simply tried again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from raftq.consensus.contract import Replica, ReplicaView
+from raftq.core.machine import Applied
+from raftq.protocol import limits
+from raftq.protocol.errors import (
+    CommitTimeout,
+    ConnectionLost,
+    DiskFull,
+    LeadershipLost,
+    NoLeader,
+    NotLeader,
+    OutcomeUnknown,
+    QueueFull,
+    RaftqError,
+    ShuttingDown,
+    UnknownTask,
+    error_from_code,
+)
+from raftq.protocol.messages import (
+    Ack,
+    Call,
+    ClusterCall,
+    ClusterStatus,
+    CommandReply,
+    Consistency,
+    Enqueue,
+    Extend,
+    Fail,
+    LeaseCall,
+    QueueCall,
+    Rejected,
+    Reply,
+    Requeue,
+    TaskCall,
+)
+from raftq.server.waiters import Waiters
+
+_PAUSE_SECONDS: Final = 0.015
+"""The base of the jittered pause between two tries."""
+COMMANDS: Final = (Enqueue, Ack, Fail, Requeue, Extend)
+
+
+class Service:
+    """Executes calls; implements `ReplicaListener` and gives the replica its call handler.
+
+    Args:
+        replica: This node's replica.
+        cluster_status: Returns what this node knows about the cluster.
+        disk_is_full: Tells whether enqueues must be refused to keep room for acks.
+        random: Jitter.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        cluster_status: Callable[[], ClusterStatus],
+        disk_is_full: Callable[[], bool],
+        random: Random,
+    ) -> None:
+        self._replica = replica
+        self._cluster_status = cluster_status
+        self._disk_is_full = disk_is_full
+        self._random = random
+        self._loop = asyncio.get_running_loop()
+        self.waiters = Waiters(replica)
+        self.is_shutting_down = False
+        self.calls_running = 0
+        self.on_leader: list[Callable[[ReplicaView], None]] = []
+        """Called when the leader changes, as this node sees it."""
+        replica.attach(self, self.lead)
+
+    # ------------------------------------------------------------ any node
+
+    async def execute(self, call: Call, deadline: float) -> Reply:
+        """Execute a client's call.
+
+        Args:
+            call: What is asked.
+            deadline: The loop-clock instant at which the caller gives up.
+
+        Raises:
+            NoLeader: Nothing happened by the deadline.
+            CommitTimeout: It may have happened; repeat with the same ids.
+            RaftqError: What the call itself met.
+        """
+        self.calls_running += 1
+        try:
+            return await self._try_until(call, deadline)
+        finally:
+            self.calls_running -= 1
+
+    async def _try_until(self, call: Call, deadline: float) -> Reply:
+        wait_ends_at = self._wait_end(call)
+        may_have_happened = False
+        while True:
+            try:
+                return await self._try(call, deadline, wait_ends_at)
+            except (NotLeader, NoLeader) as error:
+                last: RaftqError = error
+            except (LeadershipLost, ConnectionLost) as error:
+                may_have_happened = may_have_happened or not _is_read(call)
+                last = error
+            except CommitTimeout as error:
+                if may_have_happened or not _is_read(call):
+                    raise
+                raise NoLeader(error.message) from None
+            pause = _PAUSE_SECONDS * (0.5 + self._random.random())
+            if self._loop.time() + pause >= deadline:
+                raise _at_deadline(last, may_have_happened)
+            await asyncio.sleep(pause)
+
+    def _wait_end(self, call: Call) -> float:
+        wait_ms = call.wait_ms if isinstance(call, LeaseCall) else 0
+        return self._loop.time() + wait_ms / 1_000
+
+    async def _try(self, call: Call, deadline: float, wait_ends_at: float) -> Reply:
+        if isinstance(call, ClusterCall):
+            return self._cluster_status()
+        if isinstance(call, TaskCall | QueueCall) and call.consistency is Consistency.STALE:
+            return self._read(call)
+        if self._replica.is_leader:
+            return await self.lead(call, deadline, wait_ends_at)
+        if self.is_shutting_down:
+            raise ShuttingDown("this node is shutting down; use another one")
+        if isinstance(call, LeaseCall):
+            left_ms = max(int((wait_ends_at - self._loop.time()) * 1_000), 0)
+            call = LeaseCall(
+                call.queues, call.count, call.lease_ms, call.worker, call.request_id, left_ms
+            )
+        return await self._replica.forward(call, deadline)
+
+    # ------------------------------------------------------------ the leader
+
+    async def lead(self, call: Call, deadline: float, wait_ends_at: float | None = None) -> Reply:
+        """Execute a call here, as the leader; never forwards.
+
+        Raises:
+            NotLeader: This node does not lead.
+        """
+        if isinstance(call, LeaseCall):
+            if wait_ends_at is None:
+                wait_ends_at = self._wait_end(call)
+            leased = await self.waiters.lease(call, deadline, wait_ends_at)
+            if not leased.leases and call.wait_ms == 0:
+                # An answer that nothing waits must not come from a deposed leader.
+                await self._replica.read_barrier(deadline)
+            return leased
+        if isinstance(call, TaskCall | QueueCall):
+            await self._replica.read_barrier(deadline)
+            return self._read(call)
+        if isinstance(call, ClusterCall):
+            return self._cluster_status()
+        return accept(await self.propose(call, deadline))
+
+    def propose(
+        self, command: Enqueue | Ack | Fail | Requeue | Extend, deadline: float
+    ) -> "asyncio.Future[CommandReply]":
+        """Admit a command and replicate it.
+
+        Raises:
+            NotLeader, QueueFull, DiskFull: Nothing happened.
+        """
+        if isinstance(command, Enqueue):
+            self._admit(command)
+        return self._replica.propose(command, deadline)
+
+    def _admit(self, command: Enqueue) -> None:
+        """Refuse new tasks over the limits; everything that makes room always passes."""
+        if not self._replica.is_leader:
+            raise NotLeader("this node does not lead")
+        machine = self._replica.machine
+        advice = limits.RETRY_AFTER_MS
+        if machine.live_tasks + len(command.tasks) > limits.TASKS_LIVE_MAX:
+            raise QueueFull(
+                f"the cluster holds {machine.live_tasks} unfinished tasks; the limit is "
+                f"{limits.TASKS_LIVE_MAX}: wait for workers to catch up",
+                retry_after_ms=advice,
+            )
+        if machine.live_payload_bytes > limits.PAYLOAD_BYTES_LIVE_MAX:
+            raise QueueFull(
+                f"unfinished tasks hold {machine.live_payload_bytes} payload bytes; the limit is "
+                f"{limits.PAYLOAD_BYTES_LIVE_MAX}: wait for workers to catch up",
+                retry_after_ms=advice,
+            )
+        if self._disk_is_full():
+            raise DiskFull(
+                "the leader's disk is nearly full: free some space on it", retry_after_ms=advice
+            )
+
+    def _read(self, call: TaskCall | QueueCall) -> Reply:
+        machine = self._replica.machine
+        if isinstance(call, QueueCall):
+            return machine.queue(call.queue)
+        status = machine.task(call.task_id)
+        if status is None:
+            raise UnknownTask("there is no such task, or it finished long ago and was forgotten")
+        return status
+
+    # ------------------------------------------------------------ ReplicaListener
+
+    def on_applied(self, applied: Applied) -> None:
+        """Wake waiting leases."""
+        self.waiters.on_ready(applied.ready)
+
+    def on_leader_changed(self, view: ReplicaView) -> None:
+        """Send waiting leases to the new leader, and tell the clients."""
+        if not view.is_leader:
+            self.waiters.fail_all()
+        for listener in self.on_leader:
+            listener(view)
+
+
+def accept(reply: CommandReply) -> Reply:
+    """Return a command's reply as a call's; a rejected command becomes its error."""
+    match reply:
+        case Rejected(code=code, message=message):
+            raise error_from_code(code, message, {})
+        case _:
+            return reply  # pyright: ignore[reportReturnType]
+
+
+def _is_read(call: Call) -> bool:
+    return isinstance(call, TaskCall | QueueCall | ClusterCall)
+
+
+def _at_deadline(last: RaftqError, may_have_happened: bool) -> RaftqError:
+    if may_have_happened:
+        if isinstance(last, OutcomeUnknown):
+            return last
+        return CommitTimeout("the leader changed and no answer came before the deadline")
+    if isinstance(last, NoLeader):
+        return last
+    return NoLeader(f"no leader answered before the deadline ({last.message})")
