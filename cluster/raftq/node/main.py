@@ -1,0 +1,56 @@
+"""`raftqd`: start one node and report how it ended.
+
+Exit codes: 0 stopped on request, 1 a bug, 2 a wrong setting, 3 an address is taken, 4 the data
+folder is in use or of another node or cluster, 5 the data is damaged or the disk failed.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Final
+
+from raftq.node.config import ConfigError, read_config
+from raftq.node.logs import configure_logs
+from raftq.node.process import Node
+from raftq.node.settings import NodeConfig
+from raftq.protocol.errors import DataDirLocked, StorageError, UnsupportedFormat
+from raftq.storage.data_dir import DataDir
+
+_log = logging.getLogger(__name__)
+
+EXIT_SETTING: Final = 2
+EXIT_ADDRESS: Final = 3
+EXIT_DATA_DIR: Final = 4
+EXIT_STORAGE: Final = 5
+
+
+def main() -> None:
+    """Run a node until it is told to stop."""
+    try:
+        config = read_config(sys.argv[1:], os.environ)
+    except ConfigError as error:
+        _fail(EXIT_SETTING, str(error))
+    configure_logs(config.log_level, config.log_format, config.node_id)
+    try:
+        asyncio.run(_run(config))
+    except (DataDirLocked, UnsupportedFormat) as error:
+        _fail(EXIT_DATA_DIR, str(error))
+    except StorageError as error:
+        _fail(EXIT_STORAGE, str(error))
+    except OSError as error:
+        _fail(EXIT_ADDRESS, f"cannot listen or write: {error}; is another node running?")
+
+
+async def _run(config: NodeConfig) -> None:
+    data_dir = DataDir.open(config.data_dir, node_id=config.node_id, members=list(config.cluster))
+    await Node(config, data_dir).run()
+
+
+def _fail(code: int, text: str) -> None:
+    print(f"raftqd: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

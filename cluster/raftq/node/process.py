@@ -1,0 +1,156 @@
+"""One node from start to stop.
+
+Start: lock the data folder, load what is in it, listen, join the peers. Stop: hand leadership
+over, tell clients to go elsewhere, finish the calls that run, close. A node whose replica failed
+stops at once with an error.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from importlib.metadata import version
+from random import SystemRandom
+
+from raftq.consensus.opening import open_replica
+from raftq.consensus.parts import ReplicaConfig
+from raftq.consensus.raft.elector import ElectionTimes
+from raftq.consensus.replica import RaftReplica
+from raftq.node.settings import Address, NodeConfig, address_text
+from raftq.protocol import limits
+from raftq.protocol.messages import ClusterStatus, NodeStatus
+from raftq.protocol.uuid7 import Uuid7
+from raftq.server.server import Server
+from raftq.storage.data_dir import DataDir
+from raftq.storage.files import RealFiles
+
+_log = logging.getLogger(__name__)
+
+_HEARTBEATS_PER_TIMEOUT = 5
+_DISK_CHECK_SECONDS = 2.0
+
+
+class Node:
+    """A running node.
+
+    Args:
+        config: Its settings.
+        data_dir: Its locked data folder.
+    """
+
+    def __init__(self, config: NodeConfig, data_dir: DataDir) -> None:
+        self._config = config
+        self._data_dir = data_dir
+        timeout = config.election_timeout_ms / 1_000
+        replica_config = ReplicaConfig(
+            config.node_id,
+            tuple(config.cluster),
+            ElectionTimes(timeout, timeout / _HEARTBEATS_PER_TIMEOUT),
+            config.facts,
+            config.snapshot_entries,
+        )
+        peers: dict[str, Address] = {
+            node: address for node, address in config.cluster.items() if node != config.node_id
+        }
+        self.replica, self._close_helpers = open_replica(
+            replica_config, data_dir, RealFiles(), config.peer, peers
+        )
+        random = SystemRandom()
+        self.server = Server(
+            self.replica,
+            lambda: cluster_status(self.replica, config),
+            self._disk_is_full,
+            Uuid7(lambda: time.time_ns() // 1_000_000, random.getrandbits),
+            random,
+            version("raftq"),
+        )
+        self._disk_checked_at = 0.0
+        self._is_disk_full = False
+        self._stop_requested = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until a signal or a failure.
+
+        Raises:
+            StorageError: The node cannot go on.
+            OSError: An address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._stop_requested.set)
+        try:
+            self.server.start(self._config.native, self._config.http)
+            await self.replica.start()
+            _log.info("node_started", extra={**self._config.facts, "pid": os.getpid()})
+            await self._until_stopped()
+        finally:
+            await self._stop()
+        if self.replica.failed.done():
+            raise self.replica.failed.result()
+
+    async def _until_stopped(self) -> None:
+        """Return when a signal came, having handed over, or when the replica failed."""
+        self.replica.failed.add_done_callback(lambda _: self._stop_requested.set())
+        await self._stop_requested.wait()
+        if not self.replica.failed.done():
+            await self._hand_over_and_drain()
+
+    async def _hand_over_and_drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._config.drain_timeout_ms / 1_000
+        _log.info("node_stopping", extra={"led": self.replica.is_leader})
+        handed_over = await self.replica.transfer_leadership(deadline)
+        self.server.refuse_new_calls()
+        await self.server.drain(deadline)
+        _log.info("node_drained", extra={"another_leads": handed_over})
+
+    async def _stop(self) -> None:
+        await self.server.stop()
+        await self.replica.stop()
+        self._close_helpers()
+        self._data_dir.close()
+
+    def _disk_is_full(self) -> bool:
+        """Look at the free space now and then; asking for each enqueue would cost more."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._disk_checked_at + _DISK_CHECK_SECONDS:
+            self._disk_checked_at = now
+            self._is_disk_full = self._data_dir.free_bytes() < limits.DISK_RESERVE_BYTES
+        return self._is_disk_full
+
+
+def cluster_status(replica: RaftReplica, config: NodeConfig) -> ClusterStatus:
+    """Return what this node knows about the cluster."""
+    view = replica.view()
+    facts = replica.member_facts()
+    nodes = [
+        NodeStatus(
+            id=node,
+            native_address=facts.get(node, {}).get("native", ""),
+            http_address=facts.get(node, {}).get("http", ""),
+            peer_address=address_text(address),
+            role=_role(node, view.leader, view.reachable[node]),
+            reachable=view.reachable[node],
+        )
+        for node, address in config.cluster.items()
+    ]
+    machine = replica.machine
+    return ClusterStatus(
+        cluster_id=machine.cluster_id or "",
+        node=view.node,
+        leader=view.leader,
+        term=view.term,
+        commit_index=view.commit_index,
+        applied_index=view.applied_index,
+        state_hash=machine.state_hash,
+        nodes=nodes,
+    )
+
+
+def _role(node: str, leader: str | None, is_reachable: bool) -> str:
+    if node == leader:
+        return "leader"
+    if not is_reachable:
+        return "unknown"
+    return "candidate" if leader is None else "follower"
