@@ -7,10 +7,12 @@ from random import Random
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.support.memory_files import Keep, MemoryFiles, PowerCut
+from tests.support.memory_files import Keep, Kept, MemoryFiles, PowerCut
 from tests.unit.storage.journal_model import ModelledJournal
 
-_KEEPS = st.one_of(st.sampled_from(Keep), st.integers(0, 2**32).map(Random))
+_KEEPS: st.SearchStrategy[Kept] = st.one_of(
+    st.sampled_from(Keep), st.integers(0, 2**32).map(Random)
+)
 
 _CHANGES: list[Callable[[ModelledJournal], None]] = [
     lambda model: model.append(5),
@@ -72,22 +74,26 @@ class JournalMachine(RuleBasedStateMachine):
         self.model.write_only()
         self.model.start()
 
-    @rule(keep=_KEEPS, steps=st.integers(0, 400), again=st.integers(0, 150))
-    def cut_power(self, keep: Keep | Random, steps: int, again: int) -> None:
-        """Cut the power in the middle of a sync, and perhaps again in the recovery."""
-        disk = self.model.disk
-        disk.steps_max = disk.steps + steps
+    @rule(keep=st.none() | _KEEPS, steps=st.integers(0, 400), again=st.none() | st.integers(0, 150))
+    def stop_in_a_sync(self, keep: Kept | None, steps: int, again: int | None) -> None:
+        """Cut the power (or with None kill the process) in a sync, perhaps also in recovery."""
+        self.model.disk.steps_max = self.model.disk.steps + steps
         with suppress(PowerCut):
             self.model.sync()
-        after = self.model.after_crash(disk.crash(keep))
-        after.disk.steps_max = again
+        self._restart(keep)
+        if again is not None:
+            self.model.disk.steps_max = self.model.disk.steps + again
         try:
-            after.start()
+            self.model.start()
         except PowerCut:
-            after = after.after_crash(after.disk.crash(keep))
-            after.start()
-        after.disk.steps_max = None
-        self.model = after
+            self._restart(keep)
+            self.model.start()
+        self.model.disk.steps_max = None
+
+    def _restart(self, keep: Kept | None) -> None:
+        disk = self.model.disk
+        self.model = self.model.after_crash(disk if keep is None else disk.crash(keep))
+        self.model.disk.steps_max = None
 
     @invariant()
     def the_ends_are_those_of_the_log(self) -> None:

@@ -105,7 +105,7 @@ def _inspect_file(files: Files, path: Path, log: ReplayedLog) -> FileReport:
         offset = error.facts.get("offset")
         report.error = error.message
         report.error_offset = offset if isinstance(offset, int) else None
-        log.shape.next_index = None  # What the damaged segment holds is not known.
+        log.shape.next_index = log.path = None  # What the damaged segment holds is not known.
     return report
 
 

@@ -40,7 +40,7 @@ class Journal:
     def __init__(self, files: Files, folder: Path, segment_bytes: int) -> None:
         """Recover; use `open`."""
         log, segment_sequence = recover(files, folder)
-        header, seed = new_header(segment_sequence)
+        header, seed = new_header(segment_sequence, log.size_bytes)
         self._files = files
         self._folder = folder
         self._segment_bytes = segment_bytes
@@ -212,7 +212,7 @@ class Journal:
     def _rotate(self) -> tuple[str, bytes]:
         """Direct later changes to a new segment, which the job creates before they are written."""
         sequence = self._shape.segments[-1].sequence + 1
-        header, self._seed = new_header(sequence)
+        header, self._seed = new_header(sequence, self._size_bytes)
         self._shape.segments.append(SegmentRange(sequence))
         self._size_bytes = self._covered_bytes = HEADER_BYTES
         return segment_name(sequence), header

@@ -30,13 +30,30 @@ class ReplayedLog:
 
     entries: list[JournalEntry] = field(default_factory=list[JournalEntry])
     shape: LogShape = field(default_factory=LogShape)
+    path: Path | None = None
+    """The newest segment that was replayed."""
+    size_bytes: int = 0
+    """Its size without a torn end."""
+
+    def check_follows(self, scan: SegmentScan) -> None:
+        """Check that the segment before the scanned one is as long as it was.
+
+        Raises:
+            CorruptRecord: It is not; records were lost.
+        """
+        if self.path is not None and scan.valid_bytes and scan.previous_bytes != self.size_bytes:
+            raise corrupt(
+                self.path, self.size_bytes, f"the segment had {scan.previous_bytes} bytes"
+            )
 
     def replay(self, path: Path, sequence: int, scan: SegmentScan) -> None:
         """Apply the records of the next segment.
 
         Raises:
-            CorruptRecord: An entry does not continue the log.
+            CorruptRecord: It does not continue the log.
         """
+        self.check_follows(scan)
+        self.path, self.size_bytes = path, scan.valid_bytes
         self.shape.segments.append(SegmentRange(sequence))
         for record in scan.records:
             if not self._apply(record):
@@ -93,6 +110,7 @@ def recover(files: Files, folder: Path) -> tuple[ReplayedLog, int]:
         is_last = sequence == sequences[-1]
         scan = scan_segment(path, files.read(path), is_last=is_last)
         if is_last and not scan.records:
+            log.check_follows(scan)
             files.remove(path)
             return log, sequence
         log.replay(path, sequence, scan)

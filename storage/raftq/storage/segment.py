@@ -45,6 +45,8 @@ class SegmentScan:
     """Bytes up to the torn end; 0 if the header itself is torn (nothing was ever promised)."""
     torn_bytes: int
     """Bytes after that."""
+    previous_bytes: int
+    """Size of the segment before it, as its header has it; unknown if the header is torn."""
 
 
 def segment_name(sequence: int) -> str:
@@ -58,14 +60,16 @@ def segment_sequence(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def new_header(sequence: int) -> tuple[bytes, int]:
+def new_header(sequence: int, previous_bytes: int) -> tuple[bytes, int]:
     """Return the header of a new segment and the seed of its records.
 
-    The random salt makes the seed unlike that of any other segment, also of one with the same
-    number whose bytes a crash may bring back, and keeps payloads from imitating records.
+    It tells the size of the segment before it, which would otherwise seem whole if it had lost
+    its last records. The random salt makes the seed unlike that of any other segment, also of one
+    with the same number whose bytes a crash may bring back, and keeps payloads from imitating
+    records.
     """
     salt = os.urandom(SALT_BYTES)
-    header = encode_record(0, FILE_HEADER, sequence, DATA_FORMAT_VERSION, body=salt)
+    header = encode_record(0, FILE_HEADER, sequence, DATA_FORMAT_VERSION, previous_bytes, salt)
     return header, checksum_of(header)
 
 
@@ -84,7 +88,7 @@ def scan_segment(path: Path, data: bytes, *, is_last: bool) -> SegmentScan:
     header = read_record(data, 0, 0)
     if header is None or header.tag != FILE_HEADER:
         if is_last and len(data) <= HEADER_BYTES:
-            return SegmentScan([], 0, len(data))
+            return SegmentScan([], 0, len(data), 0)
         raise corrupt(path, 0, "its header is unreadable")
     check_format(path, header.term)
     if header.number != segment_sequence(path.name):
@@ -108,4 +112,4 @@ def _scan_records(path: Path, data: bytes, header: Record, *, is_last: bool) -> 
             raise corrupt(path, offset, f"a record makes no sense there: {record.tag!r}")
         records.append(record)
         offset = record.end
-    return SegmentScan(records, offset, len(data) - offset)
+    return SegmentScan(records, offset, len(data) - offset, header.synced_bytes)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from raftq.protocol.versions import DATA_FORMAT_VERSION
-from raftq.storage.files import Files, replace_file, temporary_path
+from raftq.storage.files import Files, replace_file
 from raftq.storage.record import VOTE, check_format, corrupt, encode_record, read_record
 from raftq.storage.sync_job import sync_failed
 
@@ -36,10 +36,7 @@ class VoteFile:
             CorruptRecord: The file is damaged; a node that forgot its vote must not start.
             UnsupportedFormat: Another version of raftq wrote it.
         """
-        names = files.names(path.parent)
-        if temporary_path(path).name in names:
-            files.remove(temporary_path(path))
-        if path.name not in names:
+        if path.name not in files.names(path.parent):
             return cls(files, path, 0, None)
         term, voted_for = read_vote(path, files.read(path))
         # A crash between the rename and the sync of the folder may have left the name volatile.

@@ -52,6 +52,7 @@ class ModelledJournal:
         self.journal = journal
         self.states = [recovered]
         self.durable = 0
+        self.dropped_through = 0  # What was not removed by now stays until it is dropped again.
 
     def after_crash(self, disk: MemoryFiles) -> "ModelledJournal":
         """Return the model of the next start, on what the crash left."""
@@ -105,7 +106,7 @@ class ModelledJournal:
         """Allow the first entries to go; never the last one."""
         if 0 < count < len(self.entries):
             self.dropped_through = max(self.dropped_through, self.entries[count - 1].index)
-            self.opened.drop_through(self.dropped_through)
+            self.opened.drop_through(self.entries[count - 1].index)
 
     def sync(self) -> None:
         """Make everything durable, and remove dropped segments."""
@@ -167,5 +168,8 @@ def everything(model: ModelledJournal) -> None:
     model.append(1)
     model.write_only()
     model.start()
-    model.append(2)
+    for _ in range(3):
+        model.append(170)
+        model.sync()  # Fills a segment each, which the reset makes worthless.
+    model.reset(gap=1)
     model.sync()

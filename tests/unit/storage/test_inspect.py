@@ -127,6 +127,17 @@ def test_damage_is_shown_with_its_offset_and_only_where_it_is(folder: Path) -> N
     assert f"DAMAGED at byte {HEADER_BYTES}" in "\n".join(lines)
 
 
+def test_segments_behind_a_damaged_one_are_not_blamed(tmp_path: Path) -> None:
+    journal = Journal.open(RealFiles(), tmp_path, segment_bytes=1)
+    for index in (1, 2, 3):
+        journal.append(index, 1, b"command")
+        _sync(journal)
+    journal.close()
+    damaged = tmp_path / segment_name(2)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert _errors(tmp_path) == {str(damaged): HEADER_BYTES}
+
+
 @pytest.mark.parametrize("name", ["vote", "identity", "snapshots/current.snapshot"])
 def test_damage_to_any_other_file_is_shown(folder: Path, name: str) -> None:
     (folder / name).write_bytes((folder / name).read_bytes()[:-1])

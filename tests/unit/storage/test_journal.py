@@ -155,6 +155,18 @@ def test_reset_empties_the_log_and_any_index_may_follow() -> None:
     assert _indices(_open(disk)) == [90]
 
 
+def test_reset_frees_the_segments_before_it() -> None:
+    disk = MemoryFiles()
+    journal = _open(disk, segment_bytes=1)
+    for index in (1, 2):
+        _append(journal, index)
+        _sync(journal)
+    journal.reset()
+    _append(journal, 9)
+    _sync(journal)
+    assert disk.names(FOLDER) == [segment_name(3), segment_name(4)]
+
+
 def test_dropping_removes_only_segments_without_a_later_entry() -> None:
     disk = MemoryFiles()
     journal = _open(disk, segment_bytes=1)  # Every sync fills a segment.

@@ -116,6 +116,32 @@ def test_bytes_behind_the_end_of_a_segment_with_a_successor_are_refused() -> Non
         _recover(disk)
 
 
+@pytest.mark.parametrize("records_left", [0, 1])
+def test_a_segment_with_a_successor_that_lost_its_last_records_is_refused(
+    records_left: int,
+) -> None:
+    disk = _journal([b"first", b"second"], [b"third"], segment_bytes=1)
+    size = HEADER_BYTES + records_left * (HEAD_BYTES + len(b"first"))
+    disk.put(FIRST, disk.read(FIRST)[:size])
+    with pytest.raises(CorruptRecord, match="the segment had 1") as caught:
+        _recover(disk)
+    assert caught.value.facts == {"path": str(FIRST), "offset": size}
+
+
+def test_a_segment_with_a_successor_that_lost_its_header_is_refused() -> None:
+    disk = _journal([b"first"], segment_bytes=1)
+    disk.put(FIRST, disk.read(FIRST)[: HEADER_BYTES - 1])
+    with pytest.raises(CorruptRecord, match="header is unreadable"):
+        _recover(disk)
+
+
+def test_an_empty_last_segment_still_tells_the_size_of_the_one_before() -> None:
+    disk = _journal([b"first"], segment_bytes=1)
+    disk.put(FIRST, disk.read(FIRST)[:HEADER_BYTES])
+    with pytest.raises(CorruptRecord, match="the segment had"):
+        _recover(disk)
+
+
 def test_an_unreadable_header_before_records_is_refused() -> None:
     disk = _journal([b"first"])
     disk.flip_bit(FIRST, 8 * HEAD_BYTES)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftq.storage.record import ENTRY, HEAD_BYTES, encode_record, read_record
+from raftq.storage.record import ENTRY, HEAD_BYTES, crc32c, encode_record, pack_fields, read_record
 
 _u64 = st.integers(0, 2**64 - 1)
 _u32 = st.integers(0, 2**32 - 1)
@@ -26,12 +26,15 @@ def test_zeros_are_never_a_record(seed: int, length: int) -> None:
     assert read_record(bytes(length), 0, seed) is None
 
 
-def test_a_record_that_claims_to_be_shorter_than_its_head_is_none() -> None:
+def test_another_seed_a_cut_or_a_wrong_length_is_no_record() -> None:
     whole = encode_record(0, ENTRY, 1, 1)
     assert len(whole) == HEAD_BYTES
     assert read_record(whole, 0, 0) is not None
     assert read_record(whole, 0, 1) is None, "another seed"
     assert read_record(whole[:-1], 0, 0) is None
+    fields = pack_fields(ENTRY, 0, 1, 1, 0, 0)
+    endless = fields + crc32c(0, fields).to_bytes(4, "little")
+    assert read_record(endless, 0, 0) is None, "a reader would never get past it"
 
 
 @given(st.binary(max_size=300), st.integers(0, 300), _u32)

@@ -22,6 +22,7 @@ from raftq.protocol.versions import DATA_FORMAT_VERSION
 from raftq.storage.record import (
     FILE_HEADER,
     SNAPSHOT_CHUNK,
+    SNAPSHOT_END,
     SNAPSHOT_META,
     checksum_of,
     encode_record,
@@ -251,17 +252,30 @@ def test_every_shortened_or_prolonged_file_is_refused_with_its_path() -> None:
         assert caught.value.facts["path"] == str(CURRENT)
 
 
-def test_missing_doubled_or_exchanged_chunks_are_refused() -> None:
-    def chunk(number: int) -> bytes:
-        return encode_record(seed, SNAPSHOT_CHUNK, number, 0, body=b"same")
-
+def test_an_end_that_counts_other_chunks_is_refused() -> None:
     header = encode_record(0, FILE_HEADER, 0, DATA_FORMAT_VERSION)
     body = msgspec.msgpack.encode(_meta(10))
     meta = encode_record(checksum_of(header), SNAPSHOT_META, 10, 3, body=body)
-    seed = checksum_of(meta)
+    chunk = encode_record(checksum_of(meta), SNAPSHOT_CHUNK, 1, 0, body=b"chunk")
     disk = MemoryFiles()
-    for chunks in (chunk(1) + chunk(1), chunk(2)):
-        disk.put(CURRENT, header + meta + chunks)
+    for count in (1, 2):
+        end = encode_record(checksum_of(chunk), SNAPSHOT_END, count, 0)
+        disk.put(CURRENT, header + meta + chunk + end)
+        if count == 1:
+            assert SnapshotStore(disk, FOLDER).load() == (_meta(10), [b"chunk"])
+            continue
+        with pytest.raises(CorruptRecord, match="does not end where it should"):
+            SnapshotStore(disk, FOLDER).load()
+
+
+def test_missing_doubled_or_exchanged_chunks_are_refused() -> None:
+    disk = MemoryFiles()
+    whole = _snapshot(10)
+    starts = [i for i in range(len(whole)) if whole.startswith(SNAPSHOT_CHUNK, i)]
+    end = whole.index(SNAPSHOT_END)
+    first, second, third = (whole[a:b] for a, b in zip(starts, [*starts[1:], end], strict=True))
+    for chunks in ([first, second], [second, third], [first, first, third], [second, first, third]):
+        disk.put(CURRENT, whole[: starts[0]] + b"".join(chunks) + whole[end:])
         with pytest.raises(CorruptRecord):
             SnapshotStore(disk, FOLDER).load()
 
