@@ -128,13 +128,20 @@ class Snapshotter:
             self._background.stop()
             self._durable_since = None
 
+    def adopt(self, received: Path) -> None:
+        """Check a received file and durably put it in place of the current one.
+
+        Raises:
+            CorruptRecord: The file is damaged; the current one stays.
+        """
+        self._store.adopt(received)
+
     def load(self) -> tuple[JournalEntry, JournalEntry]:
         """Load the snapshot file into the machine; return its last and previous entry.
 
         Raises:
             CorruptRecord: The file is damaged; the node must not go on.
         """
-        self._store.make_durable()
         loaded = self._store.load()
         assert loaded is not None, "PySyncObj asked for a snapshot that does not exist"
         meta, chunks = loaded

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 from raftq.node.config import ConfigError, read_config
 from raftq.node.logs import configure_logs
@@ -47,7 +47,7 @@ async def _run(config: NodeConfig) -> None:
     await Node(config, data_dir).run()
 
 
-def _fail(code: int, text: str) -> None:
+def _fail(code: int, text: str) -> NoReturn:
     print(f"raftqd: {text}", file=sys.stderr)
     sys.exit(code)
 

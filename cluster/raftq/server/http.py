@@ -131,7 +131,7 @@ class _Handler(RequestHandler):
         """Send a JSON answer."""
         self.set_status(status)
         self._count("ok")
-        self.finish(msgspec.json.encode(body))
+        self._finish(msgspec.json.encode(body))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Turn whatever went wrong into a problem document."""
@@ -150,7 +150,11 @@ class _Handler(RequestHandler):
             self.set_header(name, value)
         self.set_header("Content-Type", problems.CONTENT_TYPE)
         self._count(cast(str, body["code"]))
-        self.finish(msgspec.json.encode(body))
+        self._finish(msgspec.json.encode(body))
+
+    def _finish(self, body: bytes) -> None:
+        self.write(body)  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
+        self.finish()  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
 
     def _count(self, code: str) -> None:
         seconds = asyncio.get_running_loop().time() - self._begun_at
@@ -322,7 +326,7 @@ class MetricsHandler(_Handler):
         """Return Prometheus' text format."""
         self.set_header("Content-Type", metric_pages.CONTENT_TYPE)
         self._count("ok")
-        self.finish(self.context.metrics.page())
+        self._finish(self.context.metrics.page())
 
 
 class OpenApiHandler(_Handler):

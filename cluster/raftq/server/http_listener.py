@@ -66,7 +66,7 @@ class BoundedHttpServer(HTTPServer):
             return
         self._per_address[host] += 1
         stream.set_close_callback(lambda: self._forget(host))
-        super().handle_stream(stream, address)
+        super().handle_stream(stream, address)  # pyright: ignore[reportUnknownMemberType]
 
     def _forget(self, host: str) -> None:
         self._per_address[host] -= 1

@@ -1,9 +1,9 @@
 """PySyncObj 0.3.17, driven from outside: elections, log replication, commit, snapshot transfer.
 
-The only code that touches PySyncObj's insides, in four places: the module names `createJournal`,
-`createPoller` and `PIPE_NOTIFIER_ENABLED`, and the private method `__doApplyCommand`, overridden so
-that nothing is ever unpickled. Its threads, sockets, election timer, pickles, membership changes,
-read-only nodes and code versions are all switched off.
+The only code that touches PySyncObj's insides, in five places: the module names `createJournal`,
+`createPoller`, `PIPE_NOTIFIER_ENABLED` and `atomicReplace`, and the private method
+`__doApplyCommand`, overridden so that nothing is ever unpickled. Its threads, sockets, election
+timer, pickles, membership changes, read-only nodes and code versions are all switched off.
 
 Invariants: nothing raised by the machine reaches PySyncObj; an error that must stop the node is
 kept in `failure` and raised by the next `tick`, because PySyncObj swallows exceptions.
@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+import pysyncobj.serializer as serializer_module
 import pysyncobj.syncobj as pysyncobj_module
 from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.config import FAIL_REASON, SERIALIZER_STATE
@@ -32,6 +33,8 @@ _OVERRIDDEN: Final = "_SyncObj__doApplyCommand"
 ENTRY_COMMAND: Final = 16
 """Our command type in the log; PySyncObj carries it untouched."""
 _NO_OP_COMMAND: Final = 1
+_RECEIVED_SUFFIX: Final = ".1.tmp"
+"""How PySyncObj names a snapshot that it receives."""
 _NEVER_SECONDS: Final = 1e8
 """Switches off a timer of PySyncObj's."""
 
@@ -64,6 +67,10 @@ class SnapshotHooks(Protocol):
 
     def cancel(self) -> None:
         """Give up the snapshot being written, because a received one replaces it."""
+        ...
+
+    def adopt(self, received: Path) -> None:
+        """Check a received file, make it durable and put it in place of the one at `path`."""
         ...
 
     def load(self) -> tuple[JournalEntry, JournalEntry]:
@@ -132,6 +139,8 @@ class Engine:
         pysyncobj_module.createJournal = lambda _file: log
         pysyncobj_module.createPoller = lambda _kind: _NoPoller()
         pysyncobj_module.PIPE_NOTIFIER_ENABLED = False
+        serializer_module.atomicReplace = _adopt_received
+        _adopters[str(snapshots.path)] = snapshots.adopt
         self._raft = _Raft(self, Node(node), list(self._nodes.values()), conf, self._transport)
         self._node = node
 
@@ -337,6 +346,17 @@ def check_pysyncobj() -> None:
             f"PySyncObj {found} is installed; raftq is proven on {PYSYNCOBJ_VERSION} only: "
             f"pip install pysyncobj=={PYSYNCOBJ_VERSION}"
         )
+
+
+_adopters: Final[dict[str, Callable[[Path], None]]] = {}
+
+
+def _adopt_received(received: str, current: str) -> None:
+    """Stand in for PySyncObj's rename of a received snapshot, which checks and syncs nothing: a
+    power cut or a bad peer would cost this node the only snapshot it has."""
+    if not received.endswith(_RECEIVED_SUFFIX):
+        raise FileNotFoundError(f"{received}: a snapshot of our own is renamed by its writer")
+    _adopters[current](Path(received))
 
 
 class _Raft(SyncObj):

@@ -37,6 +37,13 @@ class RaftLog(PySyncObjJournal):
         self._sync_each = sync_each
         self._commit_index = 0
         self._entries = journal.take_recovered()
+        if self._entries and self._entries[-1].term > vote.term:
+            # Terms are stored before they are used, so the vote file must be the newer one.
+            raise CorruptRecord(
+                f"the log holds term {self._entries[-1].term}, the vote file {vote.term}: the vote "
+                "file was lost or replaced; rebuild this node from its peers",
+                term=vote.term,
+            )
         if snapshot is not None:
             self._reconcile(snapshot)
         self._bytes = sum(len(entry.command) for entry in self._entries)

@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+atomicReplace: Callable[[str, str], None]
