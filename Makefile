@@ -1,0 +1,32 @@
+# Everything runs in .venv, which `make setup` makes; it is quick when nothing changed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup test lint demo bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "raftq needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+test: setup
+	$(BIN)/pytest --numprocesses 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+demo: setup
+	$(BIN)/python docs/examples/demo/main.py
+
+bench: setup
+	$(BIN)/raftq bench --nodes 3
+
+clean:
+	rm -rf .venv build dist
