@@ -1,0 +1,41 @@
+"""The real client, with every call recorded.
+
+The seam is the one method that all calls of `AsyncClient` go through, so retries inside the
+client are part of one operation, as they are for the program that uses it.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from raftq.client.async_client import AsyncClient
+from raftq.client.durations import Duration
+from raftq.protocol.messages import Call, Reply
+from raftq.testing.history import History
+
+R = TypeVar("R", bound=Reply)
+
+
+class RecordingClient(AsyncClient):
+    """An `AsyncClient` that writes a history; `name` is the operations' client."""
+
+    def __init__(
+        self,
+        history: History,
+        addresses: str | Sequence[str],
+        *,
+        timeout: Duration = 10.0,
+        name: str,
+    ) -> None:
+        super().__init__(addresses, timeout=timeout, name=name)
+        self._history = history
+        self._recorded_as = name
+
+    async def _call(self, call: Call, kind: type[R], timeout: Duration | None) -> R:
+        operation = self._history.invoke(self._recorded_as, call)
+        try:
+            reply = await super()._call(call, kind, timeout)
+        except BaseException as error:
+            self._history.fail(operation, error)
+            raise
+        self._history.ok(operation, reply)
+        return reply
