@@ -66,6 +66,8 @@ class LeaderClock:
     def stamp(self) -> tuple[int, int]:
         """Return (lease_advance_ms, wall_at_ms) for the next entry."""
         self.look()
-        advance_ms = min(int(self._pending_ms), limits.LEASE_TIME_STEP_MAX_MS)
-        self._pending_ms -= advance_ms
-        return advance_ms, self._wall_ms()
+        pending_ms = int(self._pending_ms)
+        # What one entry cannot carry is forgotten. Carried by the next entry, it would age the
+        # leases that this one grants by time that passed before they were granted.
+        self._pending_ms -= pending_ms
+        return min(pending_ms, limits.LEASE_TIME_STEP_MAX_MS), self._wall_ms()
