@@ -10,6 +10,8 @@ from typing import Protocol
 
 _POLL_SECONDS = 0.005
 _ASK_AGAIN_SECONDS = 0.25
+_ALONE_SECONDS = 1.0
+"""How long a majority may be out of reach before the handover is given up: nobody could win."""
 
 
 class Leading(Protocol):
@@ -25,6 +27,10 @@ class Leading(Protocol):
         ...
 
     def last_index(self) -> int: ...
+    def has_quorum(self) -> bool:
+        """Whether this member reaches a majority, itself included."""
+        ...
+
     def ask_to_lead(self, peer: str) -> bool: ...
     def now(self) -> float: ...
 
@@ -32,10 +38,16 @@ class Leading(Protocol):
 async def hand_over(leading: Leading, deadline: float) -> None:
     """Hand leadership to the follower that is furthest along; return when another one leads.
 
-    Returns at the deadline too, with leadership kept: the caller looks who leads.
+    Returns at the deadline too, or when a majority stays out of reach, with leadership kept: the
+    caller looks who leads.
     """
     ask_again_at = 0.0
+    quorum_seen_at = leading.now()
     while not leading.follows_another() and leading.now() < deadline:
+        if leading.has_quorum():
+            quorum_seen_at = leading.now()
+        elif leading.now() - quorum_seen_at > _ALONE_SECONDS:
+            return
         matched = leading.followers_matched()
         best = max(matched, key=lambda peer: matched[peer], default=None)
         is_level = best is not None and matched[best] == leading.last_index()

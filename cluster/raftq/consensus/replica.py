@@ -153,7 +153,7 @@ class RaftReplica:
             node=self.config.node,
             leader=self._leader(),
             is_leader=self._leads,
-            has_quorum=2 * sum(reachable.values()) > len(self.config.members),
+            has_quorum=self.has_quorum(),
             term=engine.term,
             commit_index=engine.commit_index,
             applied_index=engine.applied_index,
@@ -319,6 +319,11 @@ class RaftReplica:
     def last_index(self) -> int:
         """Return the newest log index."""
         return self.parts.log.last_index
+
+    def has_quorum(self) -> bool:
+        """Whether a majority, this member included, can be reached."""
+        reachable = 1 + sum(self.parts.links.reachable().values())
+        return 2 * reachable > len(self.config.members)
 
     def ask_to_lead(self, peer: str) -> bool:
         """Have a follower start an election at once."""
