@@ -7,8 +7,9 @@ from random import Random
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.support.memory_files import Keep, Kept, MemoryFiles, PowerCut
 from tests.unit.storage.journal_model import ModelledJournal
+
+from raftq.testing.memory_files import Keep, Kept, MemoryFiles, PowerCut
 
 _KEEPS: st.SearchStrategy[Kept] = st.one_of(
     st.sampled_from(Keep), st.integers(0, 2**32).map(Random)

@@ -7,6 +7,7 @@ from random import SystemRandom
 
 from raftq.consensus.group_commit import SyncThread
 from raftq.consensus.parts import Disk, ReplicaConfig, Surroundings
+from raftq.consensus.peers.network import TornadoNetwork
 from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.replica import RaftReplica
 from raftq.consensus.snapshotter import ForkedChild
@@ -46,7 +47,7 @@ def open_replica(
         data_dir,
     )
     around = Surroundings(
-        links=TcpLinks(config.node, listen, peers, random),
+        links=TcpLinks(config.node, listen, peers, random, TornadoNetwork()),
         clock=asyncio.get_running_loop().time,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random=random,

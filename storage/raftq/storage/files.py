@@ -1,7 +1,7 @@
 """The disk seam: the few file operations that everything else here is built from.
 
 Owns the calls into the operating system. Does not own any format. Nothing is durable before
-`sync` (for a file's bytes) and `sync_folder` (for names) returned; `tests/support/memory_files.py`
+`sync` (for a file's bytes) and `sync_folder` (for names) returned; `raftq.testing.memory_files`
 is the other implementation and loses exactly what was not synced.
 """
 

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from tests.support.memory_files import Keep, Kept, MemoryFiles, PowerCut
-
 from raftq.protocol.errors import StorageError
+from raftq.testing.memory_files import Keep, Kept, MemoryFiles, PowerCut
 
 Check = Callable[[MemoryFiles], None]
 """Fails (AssertionError, StorageError) unless the disk after the crash is as promised."""

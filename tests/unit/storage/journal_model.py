@@ -7,9 +7,8 @@ leave any of them from the last durable one on, less entries that were allowed t
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.memory_files import MemoryFiles
-
 from raftq.storage.journal import Journal, JournalEntry
+from raftq.testing.memory_files import MemoryFiles
 
 FOLDER = Path("/data/journal")
 SEGMENT_BYTES = 260

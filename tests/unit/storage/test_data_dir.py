@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.memory_files import Keep, MemoryFiles
 from tests.unit.storage.crash_search import Check, search, until_power_cut
 
 from raftq.protocol.errors import CorruptRecord, DataDirLocked, SyncFailed, UnsupportedFormat
 from raftq.protocol.versions import DATA_FORMAT_VERSION
 from raftq.storage.data_dir import DataDir
 from raftq.storage.record import IDENTITY, encode_record
+from raftq.testing.memory_files import Keep, MemoryFiles
 
 MEMBERS = ["n1", "n2", "n3"]
 _HOLD_LOCK = """

@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.memory_files import MemoryFiles
 
 from raftq.protocol.errors import SyncFailed
 from raftq.storage.files import Files, RealFiles, replace_file
 from raftq.storage.journal import Journal
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
 from raftq.storage.vote import VoteFile
+from raftq.testing.memory_files import MemoryFiles
 
 
 @pytest.fixture(params=[RealFiles, MemoryFiles])

@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support.memory_files import Keep, MemoryFiles
 
 from raftq.protocol.errors import CorruptRecord, SyncFailed, UnsupportedFormat
 from raftq.protocol.versions import DATA_FORMAT_VERSION
@@ -13,6 +12,7 @@ from raftq.storage.files import Files
 from raftq.storage.journal import Journal, JournalEntry
 from raftq.storage.record import FILE_HEADER, HEAD_BYTES, encode_record
 from raftq.storage.segment import segment_name
+from raftq.testing.memory_files import Keep, MemoryFiles
 
 FOLDER = Path("/data/journal")
 

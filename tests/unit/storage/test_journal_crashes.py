@@ -1,9 +1,10 @@
 """The journal after power cuts at every byte, and the proof that a missing sync is noticed."""
 
 import pytest
-from tests.support.memory_files import MemoryFiles
 from tests.unit.storage.crash_search import Check, call_sites, search, until_power_cut
 from tests.unit.storage.journal_model import FOLDER, ModelledJournal, everything
+
+from raftq.testing.memory_files import MemoryFiles
 
 
 def _run_everything(disk: MemoryFiles) -> Check:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tests.support.memory_files import Keep, MemoryFiles
 
 from raftq.protocol.errors import CorruptRecord, StorageError
 from raftq.storage.journal import Journal, JournalEntry
 from raftq.storage.record import ENTRY, HEAD_BYTES, PREFIX, encode_record
 from raftq.storage.segment import HEADER_BYTES, segment_name
+from raftq.testing.memory_files import Keep, MemoryFiles
 
 FOLDER = Path("/data/journal")
 FIRST = FOLDER / segment_name(1)

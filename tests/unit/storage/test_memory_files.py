@@ -5,7 +5,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.support.memory_files import Keep, Kept, MemoryFiles, PowerCut
+
+from raftq.testing.memory_files import Keep, Kept, MemoryFiles, PowerCut
 
 FOLDER = Path("/folder")
 PATH = FOLDER / "file"

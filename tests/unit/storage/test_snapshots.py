@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.memory_files import Keep, MemoryFiles
 from tests.unit.storage.crash_search import (
     Check,
     Killed,
@@ -28,6 +27,7 @@ from raftq.storage.record import (
     encode_record,
 )
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
+from raftq.testing.memory_files import Keep, MemoryFiles
 
 FOLDER = Path("/data/snapshots")
 CURRENT = FOLDER / "current.snapshot"

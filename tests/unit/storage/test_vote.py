@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.support.memory_files import MemoryFiles
 from tests.unit.storage.crash_search import (
     Check,
     Killed,
@@ -19,6 +18,7 @@ from raftq.protocol.errors import CorruptRecord, SyncFailed, UnsupportedFormat
 from raftq.protocol.versions import DATA_FORMAT_VERSION
 from raftq.storage.record import VOTE, encode_record
 from raftq.storage.vote import VoteFile
+from raftq.testing.memory_files import MemoryFiles
 
 PATH = Path("/data/vote")
 SYNCS = {

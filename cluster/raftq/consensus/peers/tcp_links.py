@@ -1,9 +1,8 @@
-"""Links over TCP with Tornado: framing, hello, one connection per peer, reconnection.
+"""Links over byte streams: framing, hello, one connection per peer, reconnection.
 
 The node with the greater id dials. A new connection of a peer supersedes the old one, which is
 closed and never read again (its late messages could be acks of another life). Frames of one turn
-of the loop leave in one write. Host names are resolved at each dial, so that a container which
-comes back with another address is found.
+of the loop leave in one write.
 
 Anything malformed closes its connection and changes nothing.
 """
@@ -11,12 +10,10 @@ Anything malformed closes its connection and changes nothing.
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Mapping
 from random import Random
 
-from tornado.iostream import IOStream, StreamClosedError
-from tornado.tcpserver import TCPServer
+from tornado.iostream import StreamClosedError
 
 from raftq.consensus.peers.links import LinkReceiver
 from raftq.consensus.peers.messages import (
@@ -26,6 +23,7 @@ from raftq.consensus.peers.messages import (
     decode_message,
     encode_frame,
 )
+from raftq.consensus.peers.network import Network, Stream
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.versions import PEER_PROTOCOL_VERSION
@@ -48,6 +46,7 @@ class TcpLinks:
         listen: (host, port) to bind.
         addresses: (host, port) of every other member by id.
         random: Jitter of redials.
+        network: Opens and accepts connections.
     """
 
     def __init__(
@@ -56,6 +55,7 @@ class TcpLinks:
         listen: tuple[str, int],
         addresses: Mapping[str, tuple[str, int]],
         random: Random,
+        network: Network,
     ) -> None:
         self._node = node
         self._listen = listen
@@ -63,7 +63,7 @@ class TcpLinks:
         self._random = random
         self._links: dict[str, _Link] = {}
         self._dialers: list[asyncio.Task[None]] = []
-        self._server = _Server(self)
+        self._network = network
         self._receiver: LinkReceiver | None = None
         self._unwelcome: set[str] = set()
 
@@ -77,7 +77,7 @@ class TcpLinks:
         """Listen, and dial the peers with smaller ids for ever."""
         self._receiver = receiver
         host, port = self._listen
-        self._server.listen(port, host)
+        self._network.listen(host, port, self._accept)
         self._dialers = [
             asyncio.create_task(self._dial_for_ever(peer), name=f"dial {peer}")
             for peer in self._addresses
@@ -86,7 +86,7 @@ class TcpLinks:
 
     async def stop(self) -> None:
         """Stop listening and dialling; what was queued still leaves if the peer takes it."""
-        self._server.stop()
+        self._network.stop_listening()
         for dialer in self._dialers:
             dialer.cancel()
         await asyncio.gather(*self._dialers, return_exceptions=True)
@@ -94,7 +94,7 @@ class TcpLinks:
         await asyncio.gather(*(link.drain() for link in links))
         for link in links:
             link.close()
-        await self._server.finish()
+        await asyncio.sleep(0)  # Let the readers of closed connections end.
 
     def send(self, peer: str, message: PeerMessage) -> bool:
         """Queue a message for a peer; False if there is no link."""
@@ -115,7 +115,7 @@ class TcpLinks:
         while True:
             try:
                 async with asyncio.timeout(_DIAL_TIMEOUT_SECONDS):
-                    stream = await _connect(*self._addresses[peer])
+                    stream = await self._network.dial(*self._addresses[peer])
             except (OSError, StreamClosedError, TimeoutError):
                 pause = min(2 * pause, _DIAL_PAUSE_MAX_SECONDS)
             else:
@@ -123,7 +123,10 @@ class TcpLinks:
                     pause = _DIAL_PAUSE_SECONDS
             await asyncio.sleep(pause * (0.5 + self._random.random()))
 
-    async def run(self, stream: IOStream, dialled: str | None) -> bool:
+    async def _accept(self, stream: Stream) -> None:
+        await self.run(stream, None)
+
+    async def run(self, stream: Stream, dialled: str | None) -> bool:
         """Introduce both sides, then read until the connection ends; True if it was a link.
 
         Args:
@@ -155,7 +158,7 @@ class TcpLinks:
             self._drop(link)
         return True
 
-    async def _exchange_hello(self, stream: IOStream, dialled: str | None) -> PeerHello:
+    async def _exchange_hello(self, stream: Stream, dialled: str | None) -> PeerHello:
         if dialled is not None:
             await stream.write(bytes(encode_frame(self.receiver.hello_for(dialled))))
         header = await stream.read_bytes(FRAME_HEADER.size)
@@ -214,7 +217,7 @@ class TcpLinks:
 class _Link:
     """One established connection to a peer."""
 
-    def __init__(self, peer: str, stream: IOStream, links: TcpLinks) -> None:
+    def __init__(self, peer: str, stream: Stream, links: TcpLinks) -> None:
         self.peer = peer
         self._stream = stream
         self._links = links
@@ -287,32 +290,3 @@ class _Link:
     def close(self) -> None:
         """Close the connection."""
         self._stream.close()
-
-
-async def _connect(host: str, port: int) -> IOStream:
-    """Resolve and connect; nothing is left open when this is cancelled."""
-    loop = asyncio.get_running_loop()
-    resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, kind, protocol, _, address = resolved[0]
-    stream = IOStream(socket.socket(family, kind, protocol))
-    try:
-        return await stream.connect(address)
-    except BaseException:
-        stream.close()
-        raise
-
-
-class _Server(TCPServer):
-    """Accepts peers."""
-
-    def __init__(self, links: TcpLinks) -> None:
-        super().__init__()
-        self._tcp_links = links
-
-    async def handle_stream(self, stream: IOStream, address: object) -> None:
-        """Run one accepted connection to its end."""
-        await self._tcp_links.run(stream, None)
-
-    async def finish(self) -> None:
-        """Let the handlers of closed connections end."""
-        await asyncio.sleep(0)

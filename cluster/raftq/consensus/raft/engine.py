@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol, cast
+from zlib import crc32
 
 import pysyncobj.serializer as serializer_module
 import pysyncobj.syncobj as pysyncobj_module
@@ -109,7 +110,7 @@ class Engine:
         self.log = log
         self._apply = apply
         self._snapshots = snapshots
-        self._nodes = {peer: Node(peer) for peer in peers}
+        self._nodes: dict[str, Node] = {peer: _Member(peer) for peer in peers}
         self._transport = _EngineTransport(self)
         self._outbox: Outbox | None = None
 
@@ -141,7 +142,7 @@ class Engine:
         pysyncobj_module.PIPE_NOTIFIER_ENABLED = False
         serializer_module.atomicReplace = _adopt_received
         _adopters[str(snapshots.path)] = snapshots.adopt
-        self._raft = _Raft(self, Node(node), list(self._nodes.values()), conf, self._transport)
+        self._raft = _Raft(self, _Member(node), list(self._nodes.values()), conf, self._transport)
         self._node = node
 
     def connect_outbox(self, outbox: Outbox) -> None:
@@ -357,6 +358,14 @@ def _adopt_received(received: str, current: str) -> None:
     if not received.endswith(_RECEIVED_SUFFIX):
         raise FileNotFoundError(f"{received}: a snapshot of our own is renamed by its writer")
     _adopters[current](Path(received))
+
+
+class _Member(Node):
+    """A node whose hash is the same in every process: PySyncObj walks over sets of them, and a
+    simulated run must be repeatable."""
+
+    def __hash__(self) -> int:
+        return crc32(self.id.encode())
 
 
 class _Raft(SyncObj):

@@ -43,7 +43,7 @@ class PowerCut(Exception):
 @dataclass(slots=True, eq=False)
 class _Inode:
     content: bytearray = field(default_factory=bytearray)
-    durable: bytes = b""
+    durable: bytearray = field(default_factory=bytearray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class MemoryFile:
         try:
             self._disk.before_sync(self._path)
         except OSError:
-            self._inode.durable = durable + bytes(len(content) - len(durable))
+            durable += bytes(len(content) - len(durable))
             raise
         if not self._disk.is_lying(self._path):
-            self._inode.durable = durable + content[len(durable) :]
+            durable += content[len(durable) :]
 
     def close(self) -> None:
         """Do nothing: closing makes nothing durable."""
@@ -165,7 +165,7 @@ class MemoryFiles:
         self.step()
         self.before_sync(path)
         if not self.is_lying(path):
-            inode.durable = bytes(inode.content)
+            inode.durable = bytearray(inode.content)
 
     def sync_folder(self, folder: Path) -> None:
         """Make the names in a folder durable."""
@@ -193,7 +193,7 @@ class MemoryFiles:
         return after
 
     def _surviving_bytes(self, inode: _Inode, keep: Kept) -> bytes:
-        content, durable = bytes(inode.content), inode.durable
+        content, durable = bytes(inode.content), bytes(inode.durable)
         if keep is Keep.NOTHING:
             return durable
         if len(content) < len(durable):  # Cut, perhaps not yet durably.
@@ -213,11 +213,12 @@ class MemoryFiles:
         """Damage one bit of a file, durably."""
         inode = self._inode(path)
         inode.content[bit // 8] ^= 1 << bit % 8
-        inode.durable = bytes(inode.content[: len(inode.durable)])
+        inode.durable = inode.content[: len(inode.durable)]
 
     def put(self, path: Path, content: bytes) -> None:
         """Place a durable file on the disk."""
-        self._names[path] = self._durable_names[path] = _Inode(bytearray(content), content)
+        inode = _Inode(bytearray(content), bytearray(content))
+        self._names[path] = self._durable_names[path] = inode
 
     # ------------------------------------------------------------ counting
 
