@@ -281,6 +281,10 @@ class Machine:
             finished_at_ms=task.finished_at_ms or None,
         )
 
+    def remembers_request(self, worker: str, request_id: str) -> bool:
+        """Tell whether repeating this lease call would return what it was granted before."""
+        return bool(self._state.requests.recall(worker, request_id))
+
     def queue(self, name: QueueName) -> QueueStatus:
         """Return the counts of a queue; one that was never used has zeros."""
         queue = self._state.queues.get(name)

@@ -101,7 +101,6 @@ class Node:
         deadline = loop.time() + self._config.drain_timeout_ms / 1_000
         _log.info("node_stopping", extra={"led": self.replica.is_leader})
         handed_over = await self.replica.transfer_leadership(deadline)
-        self.server.refuse_new_calls()
         await self.server.drain(deadline)
         _log.info("node_drained", extra={"another_leads": handed_over})
 

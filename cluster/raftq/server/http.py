@@ -8,7 +8,8 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 import msgspec
-from tornado.web import Application, RequestHandler
+from tornado.httputil import HTTPConnection
+from tornado.web import Application, Finish, RequestHandler
 
 from raftq.consensus.contract import Replica
 from raftq.protocol import limits
@@ -69,6 +70,8 @@ class HttpContext:
     metrics: Metrics
     new_id: Callable[[], bytes]
     version: str
+    open_requests: set[HTTPConnection]
+    """Connections with a request whose answer has not left yet."""
 
 
 class _Handler(RequestHandler):
@@ -76,12 +79,26 @@ class _Handler(RequestHandler):
 
     context: HttpContext
     op = "unknown"
+    parameters: frozenset[str] | None = frozenset()
+    """Names that may stand in the query string; None if any may."""
 
     def initialize(self, context: HttpContext) -> None:
         """Called by Tornado."""
         self.context = context
         self._begun_at = asyncio.get_running_loop().time()
         self._running: asyncio.Future[Reply] | None = None
+        self._is_client_gone = False
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Called by Tornado first: refuse what would be ignored."""
+        if self.parameters is not None:
+            for name in self.request.query_arguments:
+                if name not in self.parameters:
+                    allowed = ", ".join(sorted(self.parameters)) or "none"
+                    raise InvalidRequest(
+                        f"unknown query parameter {name!r:.100}; allowed here: {allowed}"
+                    )
+        return None
 
     def set_default_headers(self) -> None:
         """Called by Tornado."""
@@ -91,6 +108,7 @@ class _Handler(RequestHandler):
 
     def on_connection_close(self) -> None:
         """The client is gone: stop waiting for tasks on its behalf."""
+        self._is_client_gone = True
         if self._running is not None:
             self._running.cancel()
 
@@ -106,7 +124,13 @@ class _Handler(RequestHandler):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (timeout_ms + wait_ms) / 1_000
         self._running = asyncio.ensure_future(self.context.service.execute(call, deadline))
-        return await self._running
+        try:
+            return await self._running
+        except asyncio.CancelledError:
+            if self._is_client_gone:
+                self._count("client_gone")
+                raise Finish from None
+            raise
 
     def body(self, kind: type[bodies.Body]) -> bodies.Body:
         """Return the request's body as a type."""
@@ -122,10 +146,13 @@ class _Handler(RequestHandler):
         """Return `consistency` of the query string."""
         text = self.get_query_argument("consistency", Consistency.LINEARIZABLE.value)
         try:
-            return Consistency(text)
+            consistency = Consistency(text)
         except ValueError:
             allowed = " or ".join(each.value for each in Consistency)
             raise InvalidRequest(f"consistency is {text!r:.40}; it must be {allowed}") from None
+        if consistency is Consistency.STALE:
+            self.set_header("Raftq-Applied-Index", str(self.context.replica.view().applied_index))
+        return consistency
 
     def reply(self, body: object, status: int = 200) -> None:
         """Send a JSON answer."""
@@ -144,8 +171,11 @@ class _Handler(RequestHandler):
             else:
                 _log.error("request_failed", exc_info=error, extra={"op": self.op})
                 error = InternalError("this is a bug in raftq; the node's log has the details")
-        status, headers, body = problems.problem(error)
-        self.set_status(405 if status_code == 405 else status)
+        is_misused = status_code == 405
+        status, headers, body = problems.problem(error, 405 if is_misused else None)
+        if is_misused:
+            self.set_header("Allow", ", ".join(self._methods()))
+        self.set_status(status)
         for name, value in headers.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problems.CONTENT_TYPE)
@@ -153,8 +183,20 @@ class _Handler(RequestHandler):
         self._finish(msgspec.json.encode(body))
 
     def _finish(self, body: bytes) -> None:
+        if self.context.service.is_shutting_down:
+            self.set_header("Connection", "close")
         self.write(body)  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
-        self.finish()  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
+        flushed = self.finish()  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
+        connection, open_requests = self.request.connection, self.context.open_requests
+        flushed.add_done_callback(lambda _: open_requests.discard(connection))
+
+    def _methods(self) -> list[str]:
+        """Return the methods that this path has."""
+        return [
+            name
+            for name in self.SUPPORTED_METHODS
+            if getattr(type(self), name.lower()) is not getattr(RequestHandler, name.lower())
+        ]
 
     def _count(self, code: str) -> None:
         seconds = asyncio.get_running_loop().time() - self._begun_at
@@ -254,13 +296,12 @@ class TaskHandler(_Handler):
     """GET /v1/tasks/{id}."""
 
     op = "task"
+    parameters = frozenset({"consistency", "timeout_ms"})
 
     async def get(self, task_id: str) -> None:
         """Return one task."""
         id_: UUID = _converted(task_id, UUID, "task id")
         consistency = self.query_consistency()
-        if consistency is Consistency.STALE:
-            self.set_header("Raftq-Applied-Index", str(self.context.replica.view().applied_index))
         reply = await self.execute(TaskCall(id_.bytes, consistency), self.query_timeout_ms())
         assert isinstance(reply, TaskStatus)
         self.reply(bodies.task_json(reply))
@@ -270,10 +311,12 @@ class QueueHandler(_Handler):
     """GET /v1/queues/{queue}."""
 
     op = "queue"
+    parameters = frozenset({"consistency", "timeout_ms"})
 
     async def get(self, queue: str) -> None:
         """Return the counts of a queue."""
-        call = QueueCall(_queue(queue), self.query_consistency())
+        name = _queue(queue)
+        call = QueueCall(name, self.query_consistency())
         reply = await self.execute(call, self.query_timeout_ms())
         assert isinstance(reply, QueueStatus)
         self.reply(_fields(reply))
@@ -295,6 +338,7 @@ class LiveHandler(_Handler):
     """GET /livez."""
 
     op = "livez"
+    parameters = None
 
     def get(self) -> None:
         """Say that the event loop answers."""
@@ -305,6 +349,7 @@ class ReadyHandler(_Handler):
     """GET /readyz."""
 
     op = "readyz"
+    parameters = None
 
     def get(self) -> None:
         """Say whether this node serves calls, and if not, why."""
@@ -321,6 +366,7 @@ class MetricsHandler(_Handler):
     """GET /metrics."""
 
     op = "metrics"
+    parameters = None
 
     def get(self) -> None:
         """Return Prometheus' text format."""

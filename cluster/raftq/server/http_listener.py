@@ -1,13 +1,14 @@
 """Tornado's HTTP server with every bound set.
 
-Its defaults bear a dripping client for an hour and bodies of 100 MB. A body over the limit is read
-to its end without being kept, so that the client can hear why it was refused.
+Its defaults bear a dripping client for an hour and bodies of 100 MB. A body over the limit is
+answered at once and then read to its end without being kept: if the connection were closed with
+unread bytes, it would be reset, and the client would not hear why.
 """
 
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, cast
 
 import msgspec
 from tornado.httpserver import HTTPServer
@@ -24,9 +25,10 @@ from tornado.web import Application
 from raftq.protocol import limits
 from raftq.protocol.errors import PayloadTooLarge
 from raftq.server import problems
+from raftq.server.listening import PoliteServer
 
-_DISCARDED_BYTES_MAX: Final = 4 * limits.REQUEST_BYTES_MAX
-"""A body longer than this ends the connection without an explanation."""
+_TORNADO_BYTES_MAX: Final = 2**62
+"""Tornado's own limit of bodies, out of the way of ours. A refused body is bounded by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +39,43 @@ class HttpPatience:
     body: float = limits.HTTP_BODY_TIMEOUT_MS / 1_000
 
 
-def http_server(app: Application, patience: HttpPatience) -> "BoundedHttpServer":
-    """Return a server for an application, not listening yet."""
-    return BoundedHttpServer(
+def http_server(
+    app: Application, patience: HttpPatience, open_requests: set[HTTPConnection]
+) -> "BoundedHttpServer":
+    """Return a server for an application, not listening yet.
+
+    Args:
+        app: Answers the requests; takes each connection out of `open_requests` when its answer
+            has left.
+        patience: With slow clients.
+        open_requests: Gets the connections whose request has begun.
+    """
+    server = BoundedHttpServer(
         app,
-        max_body_size=_DISCARDED_BYTES_MAX,
+        max_body_size=_TORNADO_BYTES_MAX,
         max_header_size=limits.HTTP_HEADER_BYTES_MAX,
-        max_buffer_size=_DISCARDED_BYTES_MAX,
+        max_buffer_size=2 * limits.REQUEST_BYTES_MAX,
         idle_connection_timeout=patience.idle,
         body_timeout=patience.body,
         decompress_request=False,
     )
+    server.open_requests = open_requests
+    return server
 
 
-class BoundedHttpServer(HTTPServer):
+class BoundedHttpServer(PoliteServer, HTTPServer):
     """Bounds bodies, and the number of connections for each address."""
+
+    open_requests: set[HTTPConnection]
 
     def initialize(self, *args: object, **settings: object) -> None:
         """Called by Tornado instead of a constructor."""
         self._per_address: Counter[str] = Counter()
         super().initialize(*args, **settings)  # type: ignore[arg-type]  # passed on as it came
+
+    def say_farewell(self) -> None:
+        """Make the answer to each further request the last one of its connection."""
+        self.conn_params.no_keep_alive = True
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         """Take a connection, or refuse one too many of an address."""
@@ -65,8 +84,15 @@ class BoundedHttpServer(HTTPServer):
             stream.close()
             return
         self._per_address[host] += 1
-        stream.set_close_callback(lambda: self._forget(host))
         super().handle_stream(stream, address)  # pyright: ignore[reportUnknownMemberType]
+
+    def on_close(self, server_conn: object) -> None:
+        """Called by Tornado when a connection has ended.
+
+        Not a close callback of the stream: there is only one of those, and Tornado sets its own.
+        """
+        super().on_close(server_conn)
+        self._forget(cast(_Served, server_conn).context.address[0])
 
     def _forget(self, host: str) -> None:
         self._per_address[host] -= 1
@@ -77,41 +103,70 @@ class BoundedHttpServer(HTTPServer):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Called by Tornado for each request."""
-        return _BoundedBody(super().start_request(server_conn, request_conn), request_conn)
+        inner = super().start_request(server_conn, request_conn)
+        return _BoundedBody(inner, request_conn, self.open_requests)
+
+
+class _Context(Protocol):
+    address: tuple[str, int]
+
+
+class _Served(Protocol):
+    """What Tornado hands to `on_close`."""
+
+    context: _Context
 
 
 class _BoundedBody(HTTPMessageDelegate):
-    """Passes a request on, unless its body grows over the limit."""
+    """Passes a request on, unless its body is over the limit."""
 
-    def __init__(self, inner: HTTPMessageDelegate, connection: HTTPConnection) -> None:
+    def __init__(
+        self,
+        inner: HTTPMessageDelegate,
+        connection: HTTPConnection,
+        open_requests: set[HTTPConnection],
+    ) -> None:
         self._inner = inner
         self._connection = connection
+        self._open_requests = open_requests
         self._bytes = 0
+        self._is_refused = False
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        return self._inner.headers_received(start_line, headers)
+        self._open_requests.add(self._connection)
+        received = self._inner.headers_received(start_line, headers)
+        length = headers.get("Content-Length", "")
+        if length.isdecimal() and len(length) < 19:  # Tornado refuses the others.
+            self._refuse_over_limit(int(length))
+        return received
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._bytes += len(chunk)
-        if self._bytes > limits.REQUEST_BYTES_MAX:
-            return None
-        return self._inner.data_received(chunk)
+        self._refuse_over_limit(self._bytes)
+        return None if self._is_refused else self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        if self._bytes > limits.REQUEST_BYTES_MAX:
-            self._inner.on_connection_close()
-            self._refuse()
+        if self._is_refused:
+            self._connection.finish()
+            self._open_requests.discard(self._connection)
         else:
             self._inner.finish()
 
     def on_connection_close(self) -> None:
-        self._inner.on_connection_close()
+        self._open_requests.discard(self._connection)
+        if not self._is_refused:
+            self._inner.on_connection_close()
 
-    def _refuse(self) -> None:
+    def _refuse_over_limit(self, size: int) -> None:
+        """Answer now; `finish` follows when the client has sent everything."""
+        if self._is_refused or size <= limits.REQUEST_BYTES_MAX:
+            return
+        self._is_refused = True
+        self._inner.on_connection_close()
         error = PayloadTooLarge(
-            f"the body has {self._bytes} bytes; the limit is {limits.REQUEST_BYTES_MAX}",
+            f"the body is over {limits.REQUEST_BYTES_MAX} bytes; send less at a time",
             bytes_max=limits.REQUEST_BYTES_MAX,
         )
         status, _, body = problems.problem(error)
@@ -121,4 +176,3 @@ class _BoundedBody(HTTPMessageDelegate):
         )
         start_line = ResponseStartLine("HTTP/1.1", status, str(body["title"]))
         self._connection.write_headers(start_line, headers, encoded)
-        self._connection.finish()

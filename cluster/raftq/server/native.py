@@ -10,13 +10,14 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, cast
 
 import msgpack
-from tornado.iostream import IOStream, StreamClosedError
-from tornado.tcpserver import TCPServer
+from tornado.iostream import StreamClosedError
 
 from raftq.consensus.contract import ReplicaView
+from raftq.consensus.peers.network import Stream
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import (
     InternalError,
@@ -30,6 +31,7 @@ from raftq.protocol.errors import (
 )
 from raftq.protocol.messages import Call, CommandReply, HelloReply, Reply
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
+from raftq.server.listening import PoliteServer
 from raftq.server.metrics import Metrics
 from raftq.server.service import COMMANDS, Service, accept
 
@@ -37,19 +39,38 @@ _log = logging.getLogger(__name__)
 
 _READ_BYTES: Final = 256 * limits.KIB
 _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
+_CLOSE_SECONDS: Final = 1.0
+"""How long a closing connection may take to hear its last answer."""
+_END: Final = object()
 
 
-class NativeServer(TCPServer):
+@dataclass(frozen=True, slots=True)
+class NativePatience:
+    """How long a silent client is borne, in seconds."""
+
+    hello: float = limits.HELLO_TIMEOUT_MS / 1_000
+    idle: float = limits.NATIVE_IDLE_TIMEOUT_MS / 1_000
+
+
+class NativeServer(PoliteServer):
     """Accepts clients.
 
     Args:
         service: Executes their calls.
         greet: Returns the answer to a hello.
         metrics: Counts calls.
+        patience: With silent clients.
     """
 
-    def __init__(self, service: Service, greet: Callable[[], HelloReply], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        service: Service,
+        greet: Callable[[], HelloReply],
+        metrics: Metrics,
+        patience: NativePatience | None = None,
+    ) -> None:
         super().__init__(max_buffer_size=2 * limits.REQUEST_BYTES_MAX)
+        self.patience = patience or NativePatience()
         self.service = service
         self.greet = greet
         self.metrics = metrics
@@ -57,7 +78,7 @@ class NativeServer(TCPServer):
         self._per_address: Counter[str] = Counter()
         service.on_leader.append(self._tell_leader)
 
-    async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+    async def handle_stream(self, stream: Stream, address: tuple[str, int]) -> None:
         """Serve one connection to its end."""
         host = address[0]
         if self._per_address[host] >= limits.CONNECTIONS_PER_ADDRESS_MAX:
@@ -90,14 +111,13 @@ class NativeServer(TCPServer):
 
     async def close_connections(self) -> None:
         """Close every connection; what was answered has left."""
-        for connection in list(self.connections):
-            await connection.close()
+        await asyncio.gather(*(connection.close() for connection in list(self.connections)))
 
 
 class _Connection:
     """One client's connection."""
 
-    def __init__(self, stream: IOStream, server: NativeServer) -> None:
+    def __init__(self, stream: Stream, server: NativeServer) -> None:
         self._stream = stream
         self._server = server
         self._service = server.service
@@ -109,36 +129,52 @@ class _Connection:
         self._room.set()
         self._said_hello = False
         self.running: dict[int, asyncio.Future[Reply] | asyncio.Future[CommandReply]] = {}
-        self._heard_at = self._loop.time()
+        self._active_at = self._loop.time()
+        self._watch: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------ reading
 
     async def serve(self) -> None:
         """Read calls until the connection ends."""
         self._stream.set_nodelay(True)
+        self._watch_over()
         try:
             while True:
-                async with asyncio.timeout(self._patience_seconds()):
-                    data = await self._stream.read_bytes(_READ_BYTES, partial=True)
-                self._heard_at = self._loop.time()
+                data = await self._stream.read_bytes(_READ_BYTES, partial=True)
+                self._active_at = self._loop.time()
                 self._feed(data)
                 await self._room.wait()
-        except (StreamClosedError, TimeoutError):
+        except StreamClosedError:
             pass
         except RaftqError as error:
             await self._refuse_stream(error)
         except Exception:
             _log.exception("native_connection_failed")
         finally:
+            if self._watch is not None:
+                self._watch.cancel()
             for future in list(self.running.values()):
                 future.cancel()
             self._stream.close()
 
-    def _patience_seconds(self) -> float | None:
-        """How long silence is allowed; a client that waits for an answer may be silent."""
-        if not self._said_hello:
-            return limits.HELLO_TIMEOUT_MS / 1_000
-        return limits.NATIVE_IDLE_TIMEOUT_MS / 1_000 if not self.running else None
+    def _watch_over(self) -> None:
+        """Close the connection when its client was silent, or took no answers, for too long.
+
+        A timer and not a deadline of the read: whether silence is allowed changes during a read,
+        because a client that waits for an answer may be silent.
+        """
+        patience = self._server.patience
+        seconds = patience.idle if self._said_hello else patience.hello
+        now = self._loop.time()
+        if self.running and not self._unsent_bytes:
+            self._active_at = now
+        due = self._active_at + seconds
+        if due <= now:
+            self._stream.close()
+            self._room.set()
+        else:
+            pause = min(due - now, patience.hello)
+            self._watch = self._loop.call_later(pause, self._watch_over)
 
     def _feed(self, data: bytes) -> None:
         """Cut the stream into messages and handle each.
@@ -146,10 +182,13 @@ class _Connection:
         Raises:
             InvalidRequest, PayloadTooLarge: The stream cannot be understood any further.
         """
+        self._unpack(lambda: self._unpacker.feed(data))
+        while (message := self._unpack(lambda: next(self._unpacker, _END))) is not _END:
+            self._handle(message)
+
+    def _unpack(self, step: Callable[[], object]) -> object:
         try:
-            self._unpacker.feed(data)
-            for message in self._unpacker:
-                self._handle(message)
+            return step()
         except msgpack.BufferFull:
             raise _too_large() from None
         except (ValueError, TypeError, UnicodeDecodeError, msgpack.UnpackException) as error:
@@ -186,6 +225,8 @@ class _Connection:
             )
         self._said_hello = True
         self._send(codec.encode([_RESPONSE, call_id, None, self._server.greet()]))
+        if self._service.is_shutting_down:
+            self.notify("shutting_down", [])
 
     # ------------------------------------------------------------ executing
 
@@ -229,7 +270,9 @@ class _Connection:
             return
         error = done.exception()
         if isinstance(error, NotLeader | NoLeader | LeadershipLost):
-            self._start_task(call_id, name, call, deadline, begun_at)
+            self._start_task(
+                call_id, name, call, deadline, begun_at, isinstance(error, LeadershipLost)
+            )
         elif error is not None:
             self._answer_error(call_id, name, error, begun_at)
         else:
@@ -239,9 +282,17 @@ class _Connection:
                 self._answer_error(call_id, name, refusal, begun_at)
 
     def _start_task(
-        self, call_id: int, name: str, call: Call, deadline: float, begun_at: float
+        self,
+        call_id: int,
+        name: str,
+        call: Call,
+        deadline: float,
+        begun_at: float,
+        may_have_happened: bool = False,
     ) -> None:
-        task = asyncio.ensure_future(self._service.execute(call, deadline))
+        task = asyncio.ensure_future(
+            self._service.execute(call, deadline, may_have_happened=may_have_happened)
+        )
         self._track(call_id, task)
 
         def on_done(done: "asyncio.Future[Reply]") -> None:
@@ -260,13 +311,20 @@ class _Connection:
         self, call_id: int, future: "asyncio.Future[Reply] | asyncio.Future[CommandReply]"
     ) -> None:
         self.running[call_id] = future
-        if len(self.running) >= limits.NATIVE_CALLS_IN_FLIGHT_MAX:
-            self._room.clear()
+        self._look_for_room()
 
     def _untrack(self, call_id: int) -> None:
         self.running.pop(call_id, None)
-        if self._unsent_bytes <= limits.REPLY_BYTES_MAX:
+        self._active_at = self._loop.time()
+        self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        """Read on only while few calls run and the client takes its answers."""
+        has_calls = len(self.running) < limits.NATIVE_CALLS_IN_FLIGHT_MAX
+        if has_calls and self._unsent_bytes <= limits.REPLY_BYTES_MAX:
             self._room.set()
+        else:
+            self._room.clear()
 
     # ------------------------------------------------------------ writing
 
@@ -297,8 +355,7 @@ class _Connection:
         if not data or self._stream.closed():
             return
         self._unsent_bytes += len(data)
-        if self._unsent_bytes > limits.REPLY_BYTES_MAX:
-            self._room.clear()  # A client that does not read gets nothing more to answer.
+        self._look_for_room()
         try:
             written = self._stream.write(data)
         except StreamClosedError:
@@ -307,20 +364,25 @@ class _Connection:
 
     def _on_written(self, size: int) -> None:
         self._unsent_bytes -= size
-        if self._unsent_bytes <= limits.REPLY_BYTES_MAX:
-            self._room.set()
+        self._active_at = self._loop.time()
+        self._look_for_room()
 
     async def _refuse_stream(self, error: RaftqError) -> None:
         """Say why, as an answer to no call in particular, and close."""
         self._server.metrics.count_call("unknown", error.code, 0.0)
         self._send(codec.encode([_RESPONSE, None, codec.error_to_wire(error), None]))
-        await self.close()
+        self._flush()
+        # Closing with unread bytes resets the connection, and the client would not hear why.
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while True:
+                    await self._stream.read_bytes(_READ_BYTES, partial=True)
 
     async def close(self) -> None:
         """Let the last answers leave and close the connection."""
         self._flush()
         with contextlib.suppress(StreamClosedError, TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._stream.write(b"")
         self._stream.close()
 

@@ -45,18 +45,20 @@ _STATUS: Final[dict[type[RaftqError], int]] = {
 STATUS_OF_CODE: Final = {cls.code: status for cls, status in _STATUS.items()}
 
 
-def problem(error: RaftqError) -> tuple[int, dict[str, str], dict[str, object]]:
+def problem(
+    error: RaftqError, status: int | None = None
+) -> tuple[int, dict[str, str], dict[str, object]]:
     """Return (status, headers, body) for an error.
 
     Everything that leaves the outcome open is 504 `outcome_unknown`; what is not the caller's
-    doing is 500.
+    doing is 500. `status` is one that HTTP itself asks for, like 405.
     """
     code = error.code
     if isinstance(error, OutcomeUnknown):
         status, code = 504, OutcomeUnknown.code
     elif isinstance(error, NotLeader):
         status, code = 503, NoLeader.code
-    else:
+    elif status is None:
         status = _STATUS.get(type(error), 500)
     headers: dict[str, str] = {}
     facts: dict[str, object] = dict(error.facts)

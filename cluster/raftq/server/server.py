@@ -5,17 +5,22 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+from tornado.httputil import HTTPConnection
+
 from raftq.consensus.contract import Replica
 from raftq.protocol.messages import ClusterStatus, HelloReply
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 from raftq.server.http import HttpContext, application
 from raftq.server.http_listener import HttpPatience, http_server
 from raftq.server.metrics import Metrics
-from raftq.server.native import NativeServer
+from raftq.server.native import NativePatience, NativeServer
 from raftq.server.service import Service
 
 _LAG_SECONDS: Final = 0.25
 _DRAIN_POLL_SECONDS: Final = 0.01
+_FAREWELL_SECONDS: Final = 0.25
+"""How long a stopping node stays for clients that keep a connection between two calls: with the
+next answer they hear that it is the last one."""
 
 
 class Server:
@@ -29,6 +34,7 @@ class Server:
         random: Jitter of retries.
         version: Of raftq.
         patience: With slow HTTP clients.
+        native_patience: With silent native clients.
     """
 
     def __init__(
@@ -40,13 +46,19 @@ class Server:
         random: Random,
         version: str,
         patience: HttpPatience | None = None,
+        native_patience: NativePatience | None = None,
     ) -> None:
         self._cluster_status = cluster_status
         self.service = Service(replica, cluster_status, disk_is_full, random)
         self.metrics = Metrics(replica, version)
-        self.native = NativeServer(self.service, self._greet, self.metrics)
-        context = HttpContext(self.service, replica, self.metrics, new_id, version)
-        self.http = http_server(application(context), patience or HttpPatience())
+        self.native = NativeServer(self.service, self._greet, self.metrics, native_patience)
+        self._open_requests: set[HTTPConnection] = set()
+        context = HttpContext(
+            self.service, replica, self.metrics, new_id, version, self._open_requests
+        )
+        self.http = http_server(
+            application(context), patience or HttpPatience(), self._open_requests
+        )
         self._lag_timer: asyncio.TimerHandle | None = None
         self.metrics.add_gauge(
             "raftq_connections", "Native connections.", lambda: len(self.native.connections)
@@ -65,19 +77,23 @@ class Server:
         self.http.listen(http[1], http[0])
         self._measure_lag(asyncio.get_running_loop().time())
 
-    def refuse_new_calls(self) -> None:
-        """Tell clients to go elsewhere; calls that still come are served while possible."""
-        self.service.is_shutting_down = True
-        self.native.tell_shutting_down()
-
     async def drain(self, deadline: float) -> None:
-        """Stop accepting connections and let running calls end, until the deadline."""
+        """Send clients elsewhere and let running calls end, until the deadline.
+
+        Calls that still come are served; new connections are not.
+        """
         loop = asyncio.get_running_loop()
+        self.service.shut_down(deadline)
+        self.http.say_farewell()
+        self.native.tell_shutting_down()
         self.native.stop()
         self.http.stop()
-        self.service.waiters.fail_all()
-        while loop.time() < deadline and (self.service.calls_running or self.native.calls_running):
+        farewell_at = min(loop.time() + _FAREWELL_SECONDS, deadline)
+        while loop.time() < farewell_at or (self._is_busy() and loop.time() < deadline):
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
+
+    def _is_busy(self) -> bool:
+        return bool(self.service.calls_running or self.native.calls_running or self._open_requests)
 
     async def stop(self) -> None:
         """Close every connection."""

@@ -2,13 +2,16 @@
 
 On the leader a command is admitted and proposed, a lease may wait, a read is confirmed by a
 quorum first. On another node the call is forwarded. Every call is idempotent by its ids, so after
-a leader change or a broken link it is simply tried again.
+a leader change or a broken link it is simply tried again. Once a try may have taken effect, no
+later refusal may be reported as "nothing happened".
 """
 
 import asyncio
 from collections.abc import Callable
 from random import Random
 from typing import Final
+
+from msgspec import structs
 
 from raftq.consensus.contract import Replica, ReplicaView
 from raftq.core.machine import Applied
@@ -24,6 +27,7 @@ from raftq.protocol.errors import (
     QueueFull,
     RaftqError,
     ShuttingDown,
+    UnavailableError,
     UnknownTask,
     error_from_code,
 )
@@ -74,35 +78,57 @@ class Service:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self.waiters = Waiters(replica)
-        self.is_shutting_down = False
+        self._shut_down_at: float | None = None
+        self._forwarded_polls: set[asyncio.Task[Reply]] = set()
         self.calls_running = 0
         self.on_leader: list[Callable[[ReplicaView], None]] = []
         """Called when the leader changes, as this node sees it."""
         replica.attach(self, self.lead)
 
+    # ------------------------------------------------------------ shutting down
+
+    @property
+    def is_shutting_down(self) -> bool:
+        """Whether this node is about to stop."""
+        return self._shut_down_at is not None
+
+    def shut_down(self, deadline: float) -> None:
+        """End long polls at once, and every other call by the deadline.
+
+        A poll is asked once more without waiting, so that a lease which was granted in this very
+        moment still reaches its caller.
+        """
+        self._shut_down_at = deadline
+        self.waiters.fail_all()
+        for poll in self._forwarded_polls:
+            poll.cancel()
+
     # ------------------------------------------------------------ any node
 
-    async def execute(self, call: Call, deadline: float) -> Reply:
+    async def execute(
+        self, call: Call, deadline: float, *, may_have_happened: bool = False
+    ) -> Reply:
         """Execute a client's call.
 
         Args:
             call: What is asked.
             deadline: The loop-clock instant at which the caller gives up.
+            may_have_happened: Whether it was tried before, with an unknown outcome.
 
         Raises:
             NoLeader: Nothing happened by the deadline.
+            ShuttingDown: Nothing happened, and this node stops.
             CommitTimeout: It may have happened; repeat with the same ids.
             RaftqError: What the call itself met.
         """
         self.calls_running += 1
         try:
-            return await self._try_until(call, deadline)
+            return await self._try_until(call, deadline, may_have_happened)
         finally:
             self.calls_running -= 1
 
-    async def _try_until(self, call: Call, deadline: float) -> Reply:
+    async def _try_until(self, call: Call, deadline: float, may_have_happened: bool) -> Reply:
         wait_ends_at = self._wait_end(call)
-        may_have_happened = False
         while True:
             try:
                 return await self._try(call, deadline, wait_ends_at)
@@ -112,12 +138,20 @@ class Service:
                 may_have_happened = may_have_happened or not _is_read(call)
                 last = error
             except CommitTimeout as error:
-                if may_have_happened or not _is_read(call):
+                if not _is_read(call):
                     raise
                 raise NoLeader(error.message) from None
+            except UnavailableError as error:
+                if may_have_happened:
+                    raise _unknown(error) from None
+                raise
             pause = _PAUSE_SECONDS * (0.5 + self._random.random())
-            if self._loop.time() + pause >= deadline:
+            ends_at = self._loop.time() + pause
+            if ends_at >= deadline:
                 raise _at_deadline(last, may_have_happened)
+            if self._shut_down_at is not None and ends_at >= self._shut_down_at:
+                stopped = ShuttingDown(f"this node stops; use another one ({last.message})")
+                raise _unknown(last) if may_have_happened else stopped
             await asyncio.sleep(pause)
 
     def _wait_end(self, call: Call) -> float:
@@ -129,29 +163,45 @@ class Service:
             return self._cluster_status()
         if isinstance(call, TaskCall | QueueCall) and call.consistency is Consistency.STALE:
             return self._read(call)
-        if self._replica.is_leader:
-            return await self.lead(call, deadline, wait_ends_at)
-        if self.is_shutting_down:
-            raise ShuttingDown("this node is shutting down; use another one")
         if isinstance(call, LeaseCall):
-            left_ms = max(int((wait_ends_at - self._loop.time()) * 1_000), 0)
-            call = LeaseCall(
-                call.queues, call.count, call.lease_ms, call.worker, call.request_id, left_ms
-            )
+            return await self._try_lease(call, deadline, wait_ends_at)
+        if self._replica.is_leader:
+            return await self.lead(call, deadline)
+        return await self._replica.forward(call, deadline)
+
+    async def _try_lease(self, call: LeaseCall, deadline: float, wait_ends_at: float) -> Reply:
+        """Try a lease call with what is left of its wait: nothing, while shutting down."""
+        left_ms = max(int((wait_ends_at - self._loop.time()) * 1_000), 0)
+        call = structs.replace(call, wait_ms=0 if self.is_shutting_down else left_ms)
+        if self._replica.is_leader:
+            return await self.lead(call, deadline)
+        if not call.wait_ms:
+            return await self._replica.forward(call, deadline)
+        poll = asyncio.ensure_future(self._forward(call, deadline))
+        self._forwarded_polls.add(poll)
+        try:
+            return await poll
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.is_shutting_down and task is not None and not task.cancelling():
+                raise NotLeader("this node stops waiting") from None
+            raise
+        finally:
+            self._forwarded_polls.discard(poll)
+
+    async def _forward(self, call: Call, deadline: float) -> Reply:
         return await self._replica.forward(call, deadline)
 
     # ------------------------------------------------------------ the leader
 
-    async def lead(self, call: Call, deadline: float, wait_ends_at: float | None = None) -> Reply:
+    async def lead(self, call: Call, deadline: float) -> Reply:
         """Execute a call here, as the leader; never forwards.
 
         Raises:
             NotLeader: This node does not lead.
         """
         if isinstance(call, LeaseCall):
-            if wait_ends_at is None:
-                wait_ends_at = self._wait_end(call)
-            leased = await self.waiters.lease(call, deadline, wait_ends_at)
+            leased = await self.waiters.lease(call, deadline, self._wait_end(call))
             if not leased.leases and call.wait_ms == 0:
                 # An answer that nothing waits must not come from a deposed leader.
                 await self._replica.read_barrier(deadline)
@@ -176,9 +226,20 @@ class Service:
         return self._replica.propose(command, deadline)
 
     def _admit(self, command: Enqueue) -> None:
-        """Refuse new tasks over the limits; everything that makes room always passes."""
+        """Refuse new tasks over the limits; everything that makes room always passes.
+
+        A repetition passes too: its caller must learn that the tasks are there.
+        """
         if not self._replica.is_leader:
             raise NotLeader("this node does not lead")
+        try:
+            self._check_room(command)
+        except (QueueFull, DiskFull):
+            machine = self._replica.machine
+            if any(machine.task(task.id) is None for task in command.tasks):
+                raise
+
+    def _check_room(self, command: Enqueue) -> None:
         machine = self._replica.machine
         advice = limits.RETRY_AFTER_MS
         if machine.live_tasks + len(command.tasks) > limits.TASKS_LIVE_MAX:
@@ -236,9 +297,15 @@ def _is_read(call: Call) -> bool:
 
 def _at_deadline(last: RaftqError, may_have_happened: bool) -> RaftqError:
     if may_have_happened:
-        if isinstance(last, OutcomeUnknown):
-            return last
-        return CommitTimeout("the leader changed and no answer came before the deadline")
+        return _unknown(last)
     if isinstance(last, NoLeader):
         return last
     return NoLeader(f"no leader answered before the deadline ({last.message})")
+
+
+def _unknown(last: RaftqError) -> OutcomeUnknown:
+    if isinstance(last, OutcomeUnknown):
+        return last
+    return CommitTimeout(
+        f"an earlier try may have succeeded; repeat with the same ids ({last.message})"
+    )

@@ -2,12 +2,13 @@
 
 A waiter is first in, first out on each of its queues. A task that becomes ready wakes exactly as
 many waiters as it can serve; their leases are proposed in one turn of the loop and so share a log
-entry. An empty poll never reaches the log.
+entry. An empty poll never reaches the log. A repeated call, known by its worker and request id, is
+never made to wait for what it was granted already, and it takes the place of the one that waits.
 """
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 
 from raftq.consensus.contract import Replica
@@ -27,10 +28,11 @@ from raftq.protocol.messages import (
 class _Waiter:
     """One lease call and what it is promised."""
 
-    __slots__ = ("call", "deadline", "future", "timer", "wait_ends_at")
+    __slots__ = ("call", "deadline", "future", "request", "timer", "wait_ends_at")
 
     def __init__(self, call: LeaseCall, deadline: float, wait_ends_at: float) -> None:
         self.call = call
+        self.request = (call.worker, call.request_id)
         self.deadline = deadline
         self.wait_ends_at = wait_ends_at
         self.future: asyncio.Future[Leased] = asyncio.get_running_loop().create_future()
@@ -46,6 +48,9 @@ class Waiters:
         self._lines: dict[QueueName, deque[_Waiter]] = {}
         self._promised: dict[QueueName, int] = {}
         """Ready tasks that proposed leases will take; not to be promised twice."""
+        self._proposed: Counter[tuple[str, str]] = Counter()
+        """Requests whose lease is in the log, but not applied yet."""
+        self._waiting: dict[tuple[str, str], _Waiter] = {}
         self.waiting = 0
 
     def lease(
@@ -62,8 +67,11 @@ class Waiters:
         if not self._replica.is_leader:
             raise NotLeader("this node does not lead")
         waiter = _Waiter(call, deadline, wait_ends_at)
-        if self._can_serve(waiter):
-            self._propose(waiter)
+        self._supersede(waiter)
+        if self._was_granted(waiter):
+            self._propose(waiter, [])
+        elif self._can_serve(waiter):
+            self._propose(waiter, self._reserve(call))
         elif self._loop.time() >= wait_ends_at:
             waiter.future.set_result(Leased([]))
         else:
@@ -72,6 +80,19 @@ class Waiters:
 
     def _free(self, queue: QueueName) -> int:
         return self._replica.machine.ready_count(queue) - self._promised.get(queue, 0)
+
+    def _was_granted(self, waiter: _Waiter) -> bool:
+        """Tell whether this call is a repetition whose leases exist or are about to."""
+        machine = self._replica.machine
+        return waiter.request in self._proposed or machine.remembers_request(*waiter.request)
+
+    def _supersede(self, waiter: _Waiter) -> None:
+        """End the wait of an earlier try of the same call: nobody hears its answer any more."""
+        earlier = self._waiting.get(waiter.request)
+        if earlier is not None:
+            self._leave(earlier)
+            if not earlier.future.done():
+                earlier.future.set_result(Leased([]))
 
     def _can_serve(self, waiter: _Waiter) -> bool:
         return any(self._free(queue) > 0 for queue in waiter.call.queues)
@@ -87,7 +108,9 @@ class Waiters:
                 )
             )
             return
+        self._supersede(waiter)
         self.waiting += 1
+        self._waiting[waiter.request] = waiter
         for queue in dict.fromkeys(waiter.call.queues):
             line = self._lines.setdefault(queue, deque())
             if at_front:
@@ -104,6 +127,7 @@ class Waiters:
         waiter.timer.cancel()
         waiter.timer = None
         self.waiting -= 1
+        del self._waiting[waiter.request]
         for queue in dict.fromkeys(waiter.call.queues):
             line = self._lines[queue]
             line.remove(waiter)
@@ -123,17 +147,17 @@ class Waiters:
                 waiter = line[0]
                 self._leave(waiter)
                 if not waiter.future.done():
-                    self._propose(waiter)
+                    self._propose(waiter, self._reserve(waiter.call))
 
-    def _propose(self, waiter: _Waiter) -> None:
-        """Propose a waiter's lease and reserve the tasks that it will find."""
-        promises = self._reserve(waiter.call)
+    def _propose(self, waiter: _Waiter, promises: list[tuple[QueueName, int]]) -> None:
+        """Propose a waiter's lease; `promises` are the tasks reserved for it."""
         try:
             proposed = self._replica.propose(waiter.call.command(), waiter.deadline)
         except RaftqError as error:
             self._release(promises)
             waiter.future.set_exception(error)
             return
+        self._proposed[waiter.request] += 1
         proposed.add_done_callback(lambda done: self._on_granted(waiter, promises, done))
 
     def _reserve(self, call: LeaseCall) -> list[tuple[QueueName, int]]:
@@ -160,9 +184,12 @@ class Waiters:
         proposed: "asyncio.Future[CommandReply]",
     ) -> None:
         self._release(promises)
-        error = None if proposed.cancelled() else proposed.exception()
+        self._proposed[waiter.request] -= 1
+        if not self._proposed[waiter.request]:
+            del self._proposed[waiter.request]
+        error = proposed.exception()
         if waiter.future.cancelled():
-            if error is None and not proposed.cancelled():
+            if error is None and waiter.request not in self._proposed:
                 self._give_back(proposed.result())
         elif error is not None:
             waiter.future.set_exception(error)
