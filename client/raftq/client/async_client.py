@@ -1,33 +1,23 @@
-"""The asyncio client: one call, one deadline, any node.
+"""The asyncio client: every call, in its form for one item and its form for a batch.
 
-The retry rule: a call is tried on the leader if it is known, else on the node that failed least.
-When a node cannot be reached, answers that it cannot serve the call now, or is silent for longer
-than `PATIENCE_SECONDS` (plus what the call itself may wait), the call is tried on another one with
-the same ids, until its deadline. Errors of the request are raised at once.
+How a call finds a node that serves it is in `raftq.client.calling`.
 """
 
 import asyncio
+import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 from types import TracebackType
 from typing import Final, TypeVar, cast
 from uuid import UUID
 
-from raftq.client.connection import Connection, open_connection
+from raftq.client.calling import Calling
 from raftq.client.durations import Duration, milliseconds, seconds
-from raftq.client.endpoints import Address, Endpoints, parse_addresses
+from raftq.client.endpoints import Endpoints, parse_addresses
 from raftq.protocol import limits
-from raftq.protocol.errors import (
-    CommitTimeout,
-    InvalidRequest,
-    NoLeader,
-    OutcomeUnknown,
-    RaftqError,
-    ShuttingDown,
-    UnavailableError,
-    error_from_code,
-)
+from raftq.protocol.errors import RaftqError, error_from_code
 from raftq.protocol.messages import (
     Ack,
     AckItem,
@@ -59,10 +49,9 @@ from raftq.protocol.messages import (
 )
 from raftq.protocol.uuid7 import Uuid7
 
-PATIENCE_SECONDS: Final = 1.0
-_PAUSE_SECONDS: Final = 0.01
-_PAUSE_MAX_SECONDS: Final = 0.2
-_READS: Final = (TaskCall, QueueCall, ClusterCall)
+GIVE_BACK_SECONDS: Final = 2.0
+"""How long the end of a cancelled lease call may take to return what it was granted."""
+_log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Reply)
 
 
@@ -74,6 +63,8 @@ class AsyncClient:
         timeout: How long a call may take, unless the call says otherwise. A lease call may wait
             for tasks on top of it.
         name: Who this is, for the nodes' logs.
+        random: Chooses among nodes, jitters pauses and makes ids.
+        wall_ms: Wall clock of new ids, milliseconds since 1970.
     """
 
     def __init__(
@@ -82,15 +73,21 @@ class AsyncClient:
         *,
         timeout: Duration = 10.0,
         name: str = "python",
+        random: Random | None = None,
+        wall_ms: Callable[[], int] | None = None,
     ) -> None:
-        self._random: Random = SystemRandom()
-        self._endpoints = Endpoints(parse_addresses(addresses), self._random)
+        chance = random or SystemRandom()
+        endpoints = Endpoints(parse_addresses(addresses), chance, _loop_time)
+        self._calling = Calling(endpoints, name, chance)
         self._timeout = seconds(timeout)
-        self._name = name
-        self._connections: dict[Address, Connection] = {}
-        self._opening: dict[Address, asyncio.Lock] = {}
-        self._is_closed = False
-        self.new_id = Uuid7(lambda: time.time_ns() // 1_000_000, self._random.getrandbits)
+        self._giving_back: set[asyncio.Task[None]] = set()
+        self._new_id = Uuid7(wall_ms or _wall_ms, chance.getrandbits)
+        self._id_lock = threading.Lock()  # `Client` makes ids on its callers' threads.
+
+    def new_id(self) -> bytes:
+        """Return a new UUIDv7, greater than those before; safe on any thread."""
+        with self._id_lock:
+            return self._new_id()
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -104,12 +101,10 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection; calls that are still open end with ConnectionLost."""
-        self._is_closed = True
-        for connection in list(self._connections.values()):
-            connection.close()
-        self._connections.clear()
-        await asyncio.sleep(0)
+        """Close every connection; calls that are open end with an error. Harmless when repeated."""
+        if self._giving_back:
+            await asyncio.wait(self._giving_back)
+        await self._calling.close()
 
     # ------------------------------------------------------------ producing
 
@@ -189,6 +184,9 @@ class AsyncClient:
             wait: How long to wait if nothing is ready.
             request_id: Repeating a call with the same one returns the same leases.
             timeout: For this call, on top of `wait`.
+
+        A call that is cancelled gives back what it was granted before it ends, which takes a
+        moment: up to `GIVE_BACK_SECONDS` if the cluster does not answer.
         """
         names = [queues] if isinstance(queues, str) else list(queues)
         call = LeaseCall(
@@ -196,10 +194,14 @@ class AsyncClient:
             count,
             milliseconds(lease),
             worker,
-            request_id or self.new_id().hex(),
+            self.new_id().hex() if request_id is None else request_id,
             milliseconds(wait),
         )
-        return (await self._call(call, Leased, timeout)).leases
+        try:
+            return (await self._call(call, Leased, timeout)).leases
+        except asyncio.CancelledError:
+            await self._give_back(call)
+            raise
 
     async def ack(
         self, token: int, result: bytes | None = None, *, timeout: Duration | None = None
@@ -223,8 +225,8 @@ class AsyncClient:
         Raises:
             LeaseLost: The lease is over.
         """
-        text = error[: limits.ERROR_TEXT_CHARACTERS_MAX]
-        return _single(await self.fail_many([FailItem(token, text)], timeout=timeout))
+        item = FailItem(token, error_text(error))
+        return _single(await self.fail_many([item], timeout=timeout))
 
     async def fail_many(
         self, items: Sequence[FailItem], *, timeout: Duration | None = None
@@ -300,93 +302,32 @@ class AsyncClient:
     # ------------------------------------------------------------ one call
 
     async def _call(self, call: Call, kind: type[R], timeout: Duration | None) -> R:
-        loop = asyncio.get_running_loop()
-        begun_at = loop.time()
-        wait = call.wait_ms / 1_000 if isinstance(call, LeaseCall) else 0.0
-        deadline = begun_at + wait + (self._timeout if timeout is None else seconds(timeout))
-        wait_ends_at = begun_at + wait
-        may_have_happened = False
-        tries = 0
-        while True:
-            address = self._endpoints.choose()
-            pause = min(_PAUSE_SECONDS * 2**tries, _PAUSE_MAX_SECONDS)
-            try:
-                reply = await self._try(address, call, deadline, wait_ends_at)
-            except UnavailableError as error:
-                last: RaftqError = error
-                if isinstance(error, NoLeader | ShuttingDown):
-                    self._endpoints.failed(address)
-                retry_after_ms = error.facts.get("retry_after_ms")
-                if isinstance(retry_after_ms, int):
-                    pause = max(pause, retry_after_ms / 1_000)
-            except OutcomeUnknown as error:
-                may_have_happened = may_have_happened or not isinstance(call, _READS)
-                self._endpoints.failed(address)
-                last = error
-            else:
-                self._endpoints.succeeded(address)
-                return cast(R, reply)
-            tries += 1
-            pause *= 0.5 + self._random.random()
-            if loop.time() + pause >= deadline:
-                raise _at_deadline(last, may_have_happened)
-            await asyncio.sleep(pause)
+        limit = self._timeout if timeout is None else seconds(timeout)
+        return cast(R, await self._calling.call(call, limit))
 
-    async def _try(
-        self, address: Address, call: Call, deadline: float, wait_ends_at: float
-    ) -> object:
-        """Send a call to one node and wait for its answer, but not longer than it deserves."""
-        loop = asyncio.get_running_loop()
-        connection = self._connections.get(address)
-        if connection is None or connection.is_lost:
-            connection = await self._connect(address, deadline)
-        now = loop.time()
-        wait_left = max(wait_ends_at - now, 0.0)
-        if isinstance(call, LeaseCall) and call.wait_ms:
-            call = LeaseCall(
-                call.queues,
-                call.count,
-                call.lease_ms,
-                call.worker,
-                call.request_id,
-                int(wait_left * 1_000),
-            )
-        timeout_ms = int((deadline - now - wait_left) * 1_000)
-        future = connection.call(call, min(max(timeout_ms, 1), limits.TIMEOUT_MS_MAX))
+    async def _give_back(self, call: LeaseCall) -> None:
+        """Return what a cancelled lease call was granted, or is being granted right now.
+
+        The nodes answer a repeated request with the leases of the first, and let go of the first
+        if it still waits; so after this nothing is held. A second cancellation leaves the work
+        to `close`.
+        """
+        if self._calling.is_closed or not self._calling.is_connected:
+            return
+        task = asyncio.create_task(self._find_and_requeue(call))
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
+        await asyncio.wait([task])
+
+    async def _find_and_requeue(self, call: LeaseCall) -> None:
+        repeat = LeaseCall(call.queues, 1, call.lease_ms, call.worker, call.request_id)
         try:
-            async with asyncio.timeout_at(min(deadline, now + wait_left + PATIENCE_SECONDS)):
-                return await future
-        except TimeoutError:
-            raise CommitTimeout(f"{address[0]}:{address[1]} did not answer in time") from None
-
-    async def _connect(self, address: Address, deadline: float) -> Connection:
-        if self._is_closed:
-            raise InvalidRequest("this client is closed")
-        lock = self._opening.setdefault(address, asyncio.Lock())
-        async with lock:
-            known = self._connections.get(address)
-            if known is not None and not known.is_lost:
-                return known
-            remaining = deadline - asyncio.get_running_loop().time()
-            connection, hello = await open_connection(
-                address,
-                self._name,
-                min(max(remaining, 0.001), PATIENCE_SECONDS),
-                lambda method, params: self._on_notification(address, method, params),
-                lambda: self._endpoints.failed(address),
-            )
-            self._connections[address] = connection
-            self._endpoints.learn(hello.nodes, hello.leader)
-            return connection
-
-    def _on_notification(self, address: Address, method: str, params: list[object]) -> None:
-        match method, params:
-            case "leader", [str() | None as leader, int()]:
-                self._endpoints.set_leader(leader)
-            case "shutting_down", _:
-                self._endpoints.failed(address)
-            case _:
-                pass  # A newer server may say more.
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                found = cast(Leased, await self._calling.call(repeat, GIVE_BACK_SECONDS))
+                items = [RequeueItem(lease.token) for lease in found.leases]
+                await self.requeue_many(items, timeout=GIVE_BACK_SECONDS)
+        except (RaftqError, TimeoutError) as error:
+            _log.warning("give_back_failed", extra={"error": str(error)})
 
 
 def _single(items: list[SettledTask]) -> TaskState:
@@ -401,9 +342,14 @@ def _single(items: list[SettledTask]) -> TaskState:
     return item.state
 
 
-def _at_deadline(last: RaftqError, may_have_happened: bool) -> RaftqError:
-    if may_have_happened and not isinstance(last, OutcomeUnknown):
-        return CommitTimeout(
-            f"no answer before the deadline; an earlier try may have succeeded ({last.message})"
-        )
-    return last
+def error_text(error: str) -> str:
+    """Return a reason of failure as it may be recorded: bounded, and valid Unicode."""
+    return error[: limits.ERROR_TEXT_CHARACTERS_MAX].encode(errors="replace").decode()
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,22 +1,25 @@
 """The blocking client: the same methods, on one background thread with an event loop.
 
-Safe to share between threads. Not to be used across a fork: make one in each process.
+Safe to share between threads. Not to be used across a fork: make one in each process. A client
+that nobody closed is closed when the interpreter ends.
 """
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
 from functools import update_wrapper
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
-from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import NewTask
+from raftq.protocol.errors import ConnectionLost, InvalidRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_END_SECONDS: Final = 2.0
 
 
 def _blocking(
@@ -26,6 +29,18 @@ def _blocking(
 
     def call(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.run(lambda client: method(client, *args, **kwargs))
+
+    update_wrapper(call, method)
+    return call
+
+
+def _direct(
+    method: Callable[Concatenate[AsyncClient, P], R],
+) -> Callable[Concatenate["Client", P], R]:
+    """Return a method that does not wait, as it is."""
+
+    def call(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(self._client, *args, **kwargs)  # pyright: ignore[reportPrivateUsage]
 
     update_wrapper(call, method)
     return call
@@ -50,11 +65,13 @@ class Client:
         self._client = AsyncClient(addresses, timeout=timeout, name=name)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
-            target=self._loop.run_forever, name="raftq-client", daemon=True
+            target=_serve, args=(self._loop,), name="raftq-client", daemon=True
         )
         self._lock = threading.Lock()
         self._is_closed = False
         self._thread.start()
+        # Also at exit: a loop that still runs while the interpreter ends warns of itself.
+        self._end = weakref.finalize(self, _stop, self._client, self._loop, self._thread)
 
     def __enter__(self) -> "Client":
         return self
@@ -68,34 +85,42 @@ class Client:
         self.close()
 
     def run(self, call: Callable[[AsyncClient], Coroutine[Any, Any, R]]) -> R:
-        """Run a coroutine on the client's thread and wait for it."""
-        if self._is_closed:
-            raise InvalidRequest("this client is closed")
-        if threading.current_thread() is self._thread:
-            raise InvalidRequest("this is the client's own thread; use AsyncClient in coroutines")
-        future = asyncio.run_coroutine_threadsafe(call(self._client), self._loop)
+        """Run a coroutine on the client's thread and wait for it.
+
+        Raises:
+            InvalidRequest: The client is closed, or this is its own thread.
+            ConnectionLost: Another thread closed the client meanwhile.
+        """
+        self._refuse_own_thread()
+        with self._lock:  # Once `close` has begun, nothing may reach a loop that ends.
+            if self._is_closed:
+                raise InvalidRequest("this client is closed")
+            future = asyncio.run_coroutine_threadsafe(call(self._client), self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise ConnectionLost("this client was closed before the answer came") from None
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
-        """Close the connections and end the thread; harmless when repeated."""
+        """Close the connections and end the thread; harmless when repeated.
+
+        Raises:
+            InvalidRequest: This is the client's own thread, which cannot wait for itself.
+        """
+        self._refuse_own_thread()
         with self._lock:
-            if self._is_closed:
-                return
-            asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
             self._is_closed = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._end()
 
-    @property
-    def new_task(self) -> Callable[..., NewTask]:
-        """Return a task for `enqueue_many`; see `AsyncClient.new_task`."""
-        return self._client.new_task
+    def _refuse_own_thread(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise InvalidRequest("this is the client's own thread; use AsyncClient in coroutines")
 
+    new_id = _direct(AsyncClient.new_id)
+    new_task = _direct(AsyncClient.new_task)
     enqueue = _blocking(AsyncClient.enqueue)
     enqueue_many = _blocking(AsyncClient.enqueue_many)
     lease = _blocking(AsyncClient.lease)
@@ -110,3 +135,33 @@ class Client:
     task = _blocking(AsyncClient.task)
     queue = _blocking(AsyncClient.queue)
     cluster = _blocking(AsyncClient.cluster)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a client's loop; what its thread opened, its thread closes."""
+    try:
+        loop.run_forever()
+        loop.run_until_complete(loop.shutdown_default_executor())  # Where names were resolved.
+    finally:
+        loop.close()
+
+
+def _stop(client: AsyncClient, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """End a client's calls, then its loop and its thread."""
+    asyncio.run_coroutine_threadsafe(_end_calls(client), loop).add_done_callback(
+        lambda _: loop.call_soon_threadsafe(loop.stop)
+    )
+    if threading.current_thread() is not thread:  # The collector may run on any thread.
+        thread.join()
+
+
+async def _end_calls(client: AsyncClient) -> None:
+    """Close the client and wait until each of its calls has told its caller."""
+    await client.close()
+    calls = asyncio.all_tasks() - {asyncio.current_task()}
+    if calls:
+        _, late = await asyncio.wait(calls, timeout=_END_SECONDS)
+        for call in late:
+            call.cancel()
+        if late:
+            await asyncio.wait(late, timeout=_END_SECONDS)

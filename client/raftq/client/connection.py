@@ -1,7 +1,8 @@
 """One connection to one node: hello, many calls at once, typed answers, notifications.
 
 Calls of one turn of the event loop leave in one write. When the connection ends, every call that
-is still open ends with `ConnectionLost`.
+is still open ends with `ConnectionLost`. A node that hangs while calls are open is asked for a sign
+of life, and the connection ends if there is none: a long poll must not wait for a dead node.
 """
 
 import asyncio
@@ -11,8 +12,14 @@ from typing import Final, cast
 import msgpack
 import msgspec
 
-from raftq.protocol import codec
-from raftq.protocol.errors import ConnectionLost, InternalError, NoLeader
+from raftq.protocol import codec, limits
+from raftq.protocol.errors import (
+    ConnectionLost,
+    InternalError,
+    InvalidRequest,
+    NoLeader,
+    PayloadTooLarge,
+)
 from raftq.protocol.messages import (
     Ack,
     Call,
@@ -35,6 +42,9 @@ from raftq.protocol.messages import (
 )
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 
+PATIENCE_SECONDS: Final = 1.0
+"""How long a node may be silent when an answer is due."""
+_WATCH_SECONDS: Final = 0.5
 _REPLIES: Final[dict[type[Call], type[Reply]]] = {
     Enqueue: Enqueued,
     LeaseCall: Leased,
@@ -70,45 +80,82 @@ class Connection(asyncio.Protocol):
         self._last_id = 0
         self._open: dict[int, tuple[type[Reply] | type[HelloReply], asyncio.Future[object]]] = {}
         self._is_lost = False
+        self._name = ""
+        self._heard_at = self._loop.time()
+        self._asked_at: float | None = None
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def is_lost(self) -> bool:
         """Whether the connection has ended."""
         return self._is_lost
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call waits for its answer."""
-        return not self._open
-
     async def hello(self, name: str) -> HelloReply:
         """Introduce this client; must be the first call."""
-        future = self._expect(HelloReply)
-        params = [NATIVE_PROTOCOL_VERSION, name]
-        self._write(codec.encode([0, self._last_id, "hello", params]))
-        return cast(HelloReply, await future)
+        self._name = name
+        return cast(HelloReply, await self._expect(HelloReply, self._greeting()))
 
     def call(self, call: Call, timeout_ms: int) -> "asyncio.Future[object]":
         """Send a call; the future gets its reply.
 
+        The future gets `ConnectionLost` if the connection ends first.
+
         Raises:
-            ConnectionLost: The connection has ended; nothing was sent. Also set on the future
-                when it ends later.
+            NoLeader: The connection has ended; nothing was sent.
+            InvalidRequest, PayloadTooLarge: The call cannot be sent at all.
         """
         if self._is_lost:
-            raise ConnectionLost("the connection is closed")
-        future = self._expect(_REPLIES[type(call)])
-        self._write(codec.request_bytes(self._last_id, timeout_ms, call))
-        return future
+            raise NoLeader("the connection is closed")
+        return self._expect(_REPLIES[type(call)], _frame(self._last_id + 1, timeout_ms, call))
 
-    def _expect(self, kind: type[Reply] | type[HelloReply]) -> "asyncio.Future[object]":
+    def forget(self, future: "asyncio.Future[object]") -> None:
+        """Drop a call whose answer nobody waits for any more."""
+        for call_id, (_, waiting) in self._open.items():
+            if waiting is future:
+                del self._open[call_id]
+                return
+
+    def _greeting(self) -> bytes:
+        params = [NATIVE_PROTOCOL_VERSION, self._name]
+        return codec.encode([0, self._last_id + 1, "hello", params])
+
+    def _expect(
+        self, kind: type[Reply] | type[HelloReply], frame: bytes
+    ) -> "asyncio.Future[object]":
         self._last_id += 1
         future: asyncio.Future[object] = self._loop.create_future()
         self._open[self._last_id] = (kind, future)
+        self._write(frame)
+        if self._watch is None:
+            self._heard_at = self._loop.time()
+            self._watch = self._loop.call_later(_WATCH_SECONDS, self._look)
         return future
+
+    def _look(self) -> None:
+        """While calls are open: ask a silent node for a sign of life, or give it up."""
+        self._watch = None
+        if self._is_lost or not self._open:
+            self._asked_at = None
+            return
+        now = self._loop.time()
+        if self._asked_at is not None and self._heard_at > self._asked_at:
+            self._asked_at = None
+        if self._asked_at is None:
+            if now - self._heard_at >= PATIENCE_SECONDS:
+                self._asked_at = now
+                self._write(self._greeting())
+                self._last_id += 1  # Nobody waits for the answer; that it comes is enough.
+        elif now - self._asked_at >= PATIENCE_SECONDS:
+            self._end("the node is silent")
+            self.close()
+            return
+        self._watch = self._loop.call_later(_WATCH_SECONDS, self._look)
 
     def close(self) -> None:
         """Close the connection."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -124,6 +171,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: cut the stream into messages."""
+        self._heard_at = self._loop.time()
         try:
             self._unpacker.feed(data)
             for message in self._unpacker:
@@ -167,6 +215,9 @@ class Connection(asyncio.Protocol):
         if self._is_lost:
             return
         self._is_lost = True
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         open_calls, self._open = self._open, {}
         for _, future in open_calls.values():
             if not future.done():
@@ -187,6 +238,26 @@ def _resolve(
         future.set_result(msgspec.convert(result, kind, builtin_types=(bytes,)))
     except msgspec.ValidationError as problem:
         future.set_exception(InternalError(f"the server's answer is malformed: {problem}"))
+
+
+def _frame(call_id: int, timeout_ms: int, call: Call) -> bytes:
+    """Return a call's bytes.
+
+    Raises:
+        PayloadTooLarge: A node would close the connection without reading the call.
+        InvalidRequest: A value has no form on the wire, like an integer over 64 bits.
+    """
+    try:
+        frame = codec.request_bytes(call_id, timeout_ms, call)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise InvalidRequest(f"the call cannot be sent: {error}") from None
+    if len(frame) > limits.REQUEST_BYTES_MAX:
+        raise PayloadTooLarge(
+            f"the call has {len(frame)} bytes; at most {limits.REQUEST_BYTES_MAX} are allowed: "
+            "send fewer items at a time, or keep large data elsewhere and send a reference",
+            bytes_max=limits.REQUEST_BYTES_MAX,
+        )
+    return frame
 
 
 async def open_connection(
@@ -211,7 +282,7 @@ async def open_connection(
                 lambda: Connection(on_notification, on_lost), host, port
             )
             return connection, await connection.hello(name)
-    except (OSError, TimeoutError, ConnectionLost) as error:
+    except (OSError, TimeoutError, ConnectionLost, InternalError) as error:
         if connection is not None:
             connection.close()
         text = str(error) or "no answer"

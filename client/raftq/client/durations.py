@@ -11,7 +11,7 @@ Duration: TypeAlias = float | str | timedelta
 """Seconds as a number, a number with a unit, or a timedelta."""
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_PATTERN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\Z")
+_PATTERN: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?\Z")
 
 
 def seconds(duration: Duration) -> float:
@@ -38,4 +38,5 @@ def seconds(duration: Duration) -> float:
 
 def milliseconds(duration: Duration) -> int:
     """Return a duration in whole milliseconds, rounded up."""
-    return math.ceil(seconds(duration) * 1_000)
+    # Rounded first: 0.29 s is 290 ms and not, as floats have it, 290.00000000000006.
+    return math.ceil(round(seconds(duration) * 1_000, 6))

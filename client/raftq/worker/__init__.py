@@ -3,6 +3,7 @@
 Owns the run loop of one worker process; imports `raftq.client` and `raftq.protocol` only.
 """
 
-from raftq.worker.loop import Handler, Run, Worker, run_worker
+from raftq.worker.loop import Worker, run_worker
+from raftq.worker.run import Handler, Run
 
 __all__ = ["Handler", "Run", "Worker", "run_worker"]

@@ -1,0 +1,291 @@
+"""Scripted nodes: they speak the native protocol and do what a test tells them.
+
+A `FakeNode` answers every call with success unless its `script` says otherwise: the first action
+in it is used for the next call, and so on. `fallback` is used when the script is empty.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TypeAlias, TypeVar, cast
+
+from raftq.protocol import codec
+from raftq.protocol.errors import RaftqError
+from raftq.protocol.messages import (
+    Ack,
+    Call,
+    ClusterCall,
+    ClusterStatus,
+    Enqueue,
+    Enqueued,
+    EnqueuedTask,
+    Extend,
+    Fail,
+    HelloReply,
+    LeaseCall,
+    Leased,
+    NodeStatus,
+    QueueCall,
+    QueueStatus,
+    Reply,
+    Requeue,
+    Settled,
+    SettledTask,
+    TaskCall,
+    TaskState,
+    TaskStatus,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Received:
+    """One call as it came."""
+
+    method: str
+    timeout_ms: int
+    call: Call
+    at: float
+    call_id: int
+
+
+class Silent:
+    """Never answer."""
+
+
+class Break:
+    """Close the connection without an answer."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Send these bytes in the place of an answer."""
+
+    data: bytes
+
+
+Action: TypeAlias = Reply | RaftqError | Silent | Break | Raw | list[object]
+"""What to do with a call; a list is the result field of a response, whatever is in it."""
+Script: TypeAlias = Action | Callable[[Received], Action | Awaitable[Action]]
+
+
+def success(received: Received) -> Reply:
+    """Return a plausible good answer."""
+    match received.call:
+        case Enqueue(tasks=tasks):
+            return Enqueued([EnqueuedTask(task.id, TaskState.READY, True) for task in tasks])
+        case LeaseCall():
+            return Leased([])
+        case Ack(items=items):
+            return Settled([SettledTask(TaskState.DONE) for _ in items])
+        case Fail(items=items) | Requeue(items=items):
+            return Settled([SettledTask(TaskState.READY) for _ in items])
+        case Extend(items=items):
+            return Settled([SettledTask(TaskState.LEASED) for _ in items])
+        case TaskCall(task_id=task_id):
+            return TaskStatus(
+                task_id, "q", TaskState.READY, 5, 0, 0, 0, 5, None, None, [], 0, 0, None
+            )
+        case QueueCall(queue=queue):
+            return QueueStatus(queue, 0, {})
+        case ClusterCall():
+            return ClusterStatus("c", "n1", "n1", 1, 1, 1, "", [])
+
+
+@dataclass
+class FakeNode:
+    """One scripted node. `received` has every call, `hellos` counts greetings."""
+
+    id: str
+    script: deque[Script] = field(default_factory=deque[Script])
+    fallback: Script = success
+    hello: Script | None = None
+    """None: greet as the cluster says."""
+    received: list[Received] = field(default_factory=list[Received])
+    hellos: int = 0
+    connections: int = 0
+    port: int = 0
+    _cluster: "FakeCluster | None" = None
+    _server: asyncio.Server | None = None
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls as they came."""
+        return [each.call for each in self.received]
+
+    async def start(self, cluster: "FakeCluster") -> None:
+        """Listen; on the same port again after `stop`."""
+        self._cluster = cluster
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the port and every connection."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.break_connections()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def break_connections(self) -> None:
+        """Reset every connection."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether any client is."""
+        return bool(self._writers)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to every client, whatever they are."""
+        for writer in self._writers:
+            writer.write(data)
+
+    def push(self, method: str, params: list[object]) -> None:
+        """Send a notification to every client."""
+        self.send(codec.encode([2, method, params]))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._tasks.add(task)
+        self._writers.add(writer)
+        self.connections += 1
+        unpacker = codec.new_request_unpacker()
+        try:
+            while data := await reader.read(65_536):
+                unpacker.feed(data)
+                for message in unpacker:
+                    self._handle(cast("list[object]", message), writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    def _handle(self, message: list[object], writer: asyncio.StreamWriter) -> None:
+        _, call_id, method, params = message
+        assert isinstance(call_id, int)
+        if method == "hello":
+            self.hellos += 1
+            assert self._cluster is not None
+            greeting = self._cluster.greeting(self.id) if self.hello is None else None
+            if greeting is not None:
+                writer.write(codec.encode([1, call_id, None, greeting]))
+            else:
+                assert self.hello is not None and not callable(self.hello)
+                _perform(self.hello, call_id, writer)
+            return
+        timeout_ms, call = codec.call_from_params(method, params)
+        now = asyncio.get_running_loop().time()
+        received = Received(cast(str, method), timeout_ms, call, now, call_id)
+        self.received.append(received)
+        step = self.script.popleft() if self.script else self.fallback
+        task = asyncio.create_task(_answer(step, received, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _answer(step: Script, received: Received, writer: asyncio.StreamWriter) -> None:
+    outcome = step(received) if callable(step) else step
+    action = await outcome if isinstance(outcome, Awaitable) else outcome
+    _perform(action, received.call_id, writer)
+
+
+def _perform(action: Action, call_id: int, writer: asyncio.StreamWriter) -> None:
+    match action:
+        case Silent():
+            pass
+        case Break():
+            writer.transport.abort()
+        case Raw(data=data):
+            writer.write(data)
+        case RaftqError():
+            writer.write(codec.encode([1, call_id, codec.error_to_wire(action), None]))
+        case _:
+            writer.write(codec.encode([1, call_id, None, action]))
+
+
+class FakeCluster:
+    """Several scripted nodes that tell the same about each other. Use it in `async with`."""
+
+    def __init__(self, size: int = 3, leader: str | None = "n1") -> None:
+        self.nodes = [FakeNode(f"n{number}") for number in range(1, size + 1)]
+        self.leader = leader
+
+    async def __aenter__(self) -> "FakeCluster":
+        for node in self.nodes:
+            await node.start(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for node in self.nodes:
+            await node.stop()
+        with contextlib.suppress(Exception):
+            await asyncio.sleep(0)
+
+    def __getitem__(self, node_id: str) -> FakeNode:
+        return next(node for node in self.nodes if node.id == node_id)
+
+    @property
+    def addresses(self) -> str:
+        """Every address, as clients take them."""
+        return ",".join(node.address for node in self.nodes)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls of all nodes."""
+        return [call for node in self.nodes for call in node.calls]
+
+    def greeting(self, node_id: str) -> HelloReply:
+        """Return what a node answers to hello."""
+        nodes = [NodeStatus(node.id, node.address, "", "", "follower", True) for node in self.nodes]
+        return HelloReply(1, node_id, "c", self.leader, nodes)
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        TimeoutError: It did not in time.
+    """
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def run(main: Callable[[], Awaitable[T]]) -> T:
+    """Run a test's coroutine; what was logged as an error by the loop fails it."""
+    problems: list[dict[str, object]] = []
+
+    async def watched() -> T:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        async with asyncio.timeout(60):
+            result = await main()
+        await asyncio.sleep(0)
+        return result
+
+    result = asyncio.run(watched())
+    assert problems == []
+    return result
