@@ -20,6 +20,7 @@ from raftq.protocol.errors import (
     PayloadTooLarge,
     RaftqError,
     UnknownMethod,
+    UnsupportedVersion,
     error_from_code,
 )
 from raftq.protocol.messages import (
@@ -28,6 +29,7 @@ from raftq.protocol.messages import (
     ClusterCall,
     Enqueue,
     Entry,
+    EntryVersion,
     Extend,
     Fail,
     LeaseCall,
@@ -37,6 +39,7 @@ from raftq.protocol.messages import (
     TaskCall,
     TimeoutMs,
 )
+from raftq.protocol.versions import ENTRY_VERSION
 
 METHODS: Final[Mapping[str, type[Call]]] = {
     "enqueue": Enqueue,
@@ -56,6 +59,12 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _call_decoder: Final[msgspec.msgpack.Decoder[Call]] = msgspec.msgpack.Decoder(Call)
 _reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 _entry_decoder: Final = msgspec.msgpack.Decoder(Entry)
+_parts_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_version_decoder: Final[msgspec.msgpack.Decoder[int]] = msgspec.msgpack.Decoder(EntryVersion)
+
+MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no message. A bad UTF-8 string and deep nesting raise
+Python's own errors, which are no MsgspecError."""
 
 encode: Final = _encoder.encode
 """Return any message as MessagePack bytes."""
@@ -65,7 +74,7 @@ def decode_call(raw: bytes | memoryview) -> Call:
     """Decode a tagged call, as peers forward it; raise InvalidRequest if it is malformed."""
     try:
         return _call_decoder.decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except MALFORMED as error:
         raise _invalid(str(error)) from None
 
 
@@ -73,7 +82,7 @@ def decode_reply(raw: bytes | memoryview) -> Reply:
     """Decode a tagged reply; raise InvalidRequest if it is malformed."""
     try:
         return _reply_decoder.decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except MALFORMED as error:
         raise _invalid(str(error)) from None
 
 
@@ -81,12 +90,32 @@ def decode_entry(raw: bytes | memoryview) -> Entry:
     """Decode a log entry.
 
     Raises:
-        InvalidRequest: The bytes are no entry; the machine turns this into a rejection.
+        UnsupportedVersion: It is an entry of a version that this program does not know.
+        InvalidRequest: The bytes are no entry; the machine turns both into a rejection.
     """
     try:
-        return _entry_decoder.decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        entry = _entry_decoder.decode(raw)
+    except MALFORMED as error:
+        # Another version may have another shape, and must not be taken for damage: a replica
+        # that skips what the others apply differs from them for ever.
+        _check_entry_version(_version_of(raw))
         raise _invalid(str(error)) from None
+    _check_entry_version(entry.version)
+    return entry
+
+
+def _version_of(raw: bytes | memoryview) -> int:
+    """Return the first field of something like an entry; ours if it is like nothing."""
+    try:
+        parts = _parts_decoder.decode(raw)
+        return _version_decoder.decode(parts[0]) if parts else ENTRY_VERSION
+    except MALFORMED:
+        return ENTRY_VERSION
+
+
+def _check_entry_version(version: int) -> None:
+    if version != ENTRY_VERSION:
+        raise UnsupportedVersion(f"entry version {version}, this node knows {ENTRY_VERSION}")
 
 
 def call_from_params(method: object, params: object) -> tuple[int, Call]:

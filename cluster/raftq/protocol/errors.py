@@ -20,7 +20,7 @@ class RaftqError(Exception):
 
     code: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, **facts: Fact) -> None:
+    def __init__(self, message: str, /, **facts: Fact) -> None:
         super().__init__(message)
         self.message: Final = message
         self.facts: Final[Mapping[str, Fact]] = facts

@@ -173,6 +173,9 @@ Command: TypeAlias = Enqueue | Lease | Ack | Fail | Requeue | Extend | FoundClus
 Settlement: TypeAlias = Ack | Fail | Requeue | Extend
 
 
+EntryVersion: TypeAlias = Annotated[int, Meta(ge=0, le=2**16)]
+
+
 class Entry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """One log entry: the leader's two times and the commands to apply, in order.
 
@@ -180,7 +183,7 @@ class Entry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     `wall_at_ms` is the leader's wall clock. An entry without commands only carries the time.
     """
 
-    version: Annotated[int, Meta(ge=0, le=2**16)]
+    version: EntryVersion
     lease_advance_ms: Annotated[int, Meta(ge=0, le=limits.LEASE_TIME_STEP_MAX_MS)]
     wall_at_ms: Annotated[int, Meta(ge=0, le=2**53)]
     commands: list[Command]

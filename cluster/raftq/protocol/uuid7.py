@@ -28,7 +28,7 @@ class Uuid7:
 
     def __call__(self) -> bytes:
         """Return a new id, 16 bytes."""
-        now_ms = self._wall_ms()
+        now_ms = max(self._wall_ms(), 0)  # A clock before 1970 has no place in an id.
         if now_ms > self._last_ms:
             self._last_ms = now_ms
             self._last_random = self._random_bits(_RANDOM_BITS)

@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from raftq.protocol.codec import MALFORMED
 from raftq.protocol.errors import Fact, InvalidRequest
 
 LogIndex: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
@@ -180,5 +181,5 @@ def decode_message(body: bytes | memoryview) -> PeerMessage:
     """
     try:
         return _decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except MALFORMED as error:
         raise InvalidRequest(f"malformed peer message: {error}") from None
