@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
-from raftq.core.task import DONE, LEASED, SCHEDULED, Lease, Settling, Task
+from raftq.core.task import DEAD, DONE, LEASED, READY, SCHEDULED, Lease, Settling, Task
+from raftq.protocol.codec import MALFORMED
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import TaskState
+from raftq.protocol.messages import AttemptsMax, Payload, Priority, TaskId, TaskState
 
 _CHUNK_BYTES: Final = 256 * 1024
 _NUMBERS_PER_CHUNK: Final = 20_000
@@ -41,11 +42,11 @@ class _Queue(Struct, array_like=True, frozen=True, tag=1):
 class _TaskRow(Struct, array_like=True, frozen=True, gc=False):
     sequence: int
     queue: str
-    id: bytes
-    payload: bytes
+    id: TaskId
+    payload: Payload
     payload_crc: int
-    priority: int
-    attempts_max: int
+    priority: Priority
+    attempts_max: AttemptsMax
     not_before_at_ms: int
     enqueued_at_ms: int
     state: TaskState
@@ -66,6 +67,7 @@ class _Tasks(Struct, array_like=True, frozen=True, tag=2):
 class _Ready(Struct, array_like=True, frozen=True, tag=3):
     queue: str
     sequences: list[int]
+    came_back: bool
 
 
 class _Outcomes(Struct, array_like=True, frozen=True, tag=4):
@@ -103,16 +105,19 @@ def dump(state: State) -> Iterator[bytes]:
     for task in state.tasks.values():
         rows.append(_row(task))
         size += 100 + len(task.payload) + len(task.result or b"")
+        size += sum(map(len, task.errors or ()))
         if size >= _CHUNK_BYTES:
             yield _encode(_Tasks(rows))
             rows, size = [], 0
     yield _encode(_Tasks(rows))
     for queue in state.queues.values():
-        for part in _parts(task.sequence for task in queue):
-            yield _encode(_Ready(queue.name, part))
+        for part in _parts(task.sequence for task in queue.returned()):
+            yield _encode(_Ready(queue.name, part, came_back=True))
+        for part in _parts(task.sequence for task in queue.waiting()):
+            yield _encode(_Ready(queue.name, part, came_back=False))
     for part in _parts(task.sequence for task in state.outcomes):
         yield _encode(_Outcomes(part))
-    for worker, (used_at_ms, requests) in state.requests.workers.items():
+    for worker, used_at_ms, requests in state.requests:
         known = [(request_id, list(tokens)) for request_id, tokens in requests.items()]
         yield _encode(_Requests(worker, used_at_ms, known))
 
@@ -126,13 +131,33 @@ def load(chunks: Iterable[bytes]) -> State:
     state = State()
     by_sequence: dict[int, Task] = {}
     try:
-        for chunk in chunks:
-            _load_chunk(state, by_sequence, _decoder.decode(chunk))
-    except (msgspec.MsgspecError, KeyError, ValueError) as error:
+        heads = 0
+        for chunk in map(_decoder.decode, chunks):
+            heads += isinstance(chunk, _Head)
+            _load_chunk(state, by_sequence, chunk)
+        if heads != 1:
+            raise ValueError(f"{heads} heads")
+        _check_complete(state)
+    except (*MALFORMED, LookupError, ValueError, AssertionError) as error:
         raise CorruptRecord(
-            f"the snapshot's content is damaged ({error}); rebuild this node from its peers"
+            f"the snapshot's content is damaged ({error!r}); rebuild this node from its peers"
         ) from error
     return state
+
+
+def _check_complete(state: State) -> None:
+    """Compare what was loaded with the queues' counts: a missing or doubled chunk shows here."""
+    queues = state.queues.values()
+    counts = {each: sum(queue.counts[each] for queue in queues) for each in TaskState}
+    found = {
+        READY: sum(queue.ready for queue in queues),
+        LEASED: state.leases.live,
+        SCHEDULED: state.scheduled.live,
+        DEAD: state.live_tasks - counts[READY] - counts[LEASED] - counts[SCHEDULED],
+    }
+    wrong = [each for each, count in found.items() if count != counts[each]]
+    if wrong or len(state.tasks) != state.live_tasks + len(state.outcomes):
+        raise ValueError(f"tasks are missing or doubled: {wrong or DONE}")
 
 
 def _load_chunk(state: State, by_sequence: dict[int, Task], chunk: _Chunk) -> None:
@@ -153,14 +178,16 @@ def _load_chunk(state: State, by_sequence: dict[int, Task], chunk: _Chunk) -> No
                 task = by_sequence[row.sequence] = _task(row, state.queues[row.queue].name)
                 _index(state, task)
         case _Ready():
+            queue = state.queues[chunk.queue]
+            push = queue.push_front if chunk.came_back else queue.push_back
             for sequence in chunk.sequences:
-                state.queues[chunk.queue].push_back(by_sequence[sequence])
+                push(by_sequence[sequence])
         case _Outcomes():
             for sequence in chunk.sequences:
                 state.outcomes.add(by_sequence[sequence])
         case _Requests():
             requests = OrderedDict((name, tuple(tokens)) for name, tokens in chunk.requests)
-            state.requests.workers[chunk.worker] = (chunk.used_at_ms, requests)
+            state.requests.restore(chunk.worker, chunk.used_at_ms, requests)
 
 
 def _index(state: State, task: Task) -> None:

@@ -16,7 +16,6 @@ from raftq.core.state import State
 from raftq.core.task import DONE, LEASED, Settling, Task
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import Conflict, InvalidRequest, LeaseLost, RequestError
-from raftq.protocol.errors import UnsupportedVersion as UnsupportedVersionError
 from raftq.protocol.messages import (
     Ack,
     AckItem,
@@ -45,7 +44,6 @@ from raftq.protocol.messages import (
     TaskState,
     TaskStatus,
 )
-from raftq.protocol.versions import ENTRY_VERSION
 
 _LEASE_LOST = SettledTask(None, LeaseLost.code)
 _SETTLED_LEASED = SettledTask(LEASED)
@@ -76,14 +74,14 @@ class Machine:
     # ------------------------------------------------------------ applying
 
     def apply(self, raw: bytes) -> Applied:
-        """Apply one log entry. Never raises, whatever the bytes are."""
+        """Apply one log entry. Never raises, whatever the bytes are.
+
+        (A MemoryError, which says nothing about the entry, passes and stops the node.)
+        """
         try:
             entry = codec.decode_entry(raw)
         except RequestError as error:
             return Applied(rejected=Rejected(error.code, error.message))
-        if entry.version != ENTRY_VERSION:
-            text = f"entry version {entry.version}, this node knows {ENTRY_VERSION}"
-            return Applied(rejected=Rejected(UnsupportedVersionError.code, text))
         state = self._state
         applied = Applied()
         state.advance(entry.lease_advance_ms, entry.wall_at_ms)
@@ -100,6 +98,8 @@ class Machine:
         """Execute a command; a bug in a handler must stop neither the others nor a replica."""
         try:
             return self.execute(command)
+        except MemoryError:
+            raise  # This replica's own trouble: a rejection would make it differ from the others.
         except Exception as error:
             applied.errors += 1
             return Rejected("internal", f"{type(error).__name__}: {error}")
@@ -127,6 +127,9 @@ class Machine:
     def _enqueue(self, command: Enqueue) -> Enqueued | Rejected:
         """Check every task before the first is created: all or none."""
         state = self._state
+        if command.queue not in state.queues and len(state.queues) >= limits.QUEUES_MAX:
+            text = f"there are {limits.QUEUES_MAX} queues already; use one of them"
+            return Rejected(InvalidRequest.code, text)
         known: list[Task | None] = []
         crcs: list[int] = []
         for new in command.tasks:
@@ -169,6 +172,7 @@ class Machine:
         if granted:
             tokens = tuple(lease.token for lease in granted)
             state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
+            state.mix(crc32c(f"{command.worker} {command.request_id}".encode()))
         return Leased(granted)
 
     def _leased(self, task: Task) -> LeasedTask:

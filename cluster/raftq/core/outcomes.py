@@ -8,7 +8,7 @@ from raftq.protocol import limits
 
 
 class Outcomes:
-    """Done tasks, oldest first, bounded by age, number and bytes of results.
+    """Done tasks, oldest first, bounded by age, number and bytes of results and errors.
 
     Wall time never goes back, so the order of finishing is the order of forgetting.
     """
@@ -26,7 +26,7 @@ class Outcomes:
     def add(self, task: Task) -> None:
         """Remember a task that has just finished."""
         self._kept.append(task)
-        self.result_bytes += len(task.result or b"")
+        self.result_bytes += _bytes_of(task)
 
     def next_ms(self) -> int | None:
         """Return when the oldest outcome is forgotten."""
@@ -46,5 +46,11 @@ class Outcomes:
         ):
             return None
         self._kept.popleft()
-        self.result_bytes -= len(oldest.result or b"")
+        self.result_bytes -= _bytes_of(oldest)
         return oldest
+
+
+def _bytes_of(task: Task) -> int:
+    """Return what a done task holds: ten long errors weigh as much as a result."""
+    size = 0 if task.result is None else len(task.result)
+    return size if task.errors is None else size + sum(map(len, task.errors))

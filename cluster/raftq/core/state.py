@@ -103,13 +103,18 @@ class State:
         queue.enqueued += 1
         self.live_tasks += 1
         self.live_payload_bytes += len(new.payload)
-        self.mix(payload_crc, int.from_bytes(new.id, "big"))
+        number = int.from_bytes(new.id, "big")
+        self.mix(payload_crc, number >> 64, number, task.priority, task.attempts_max)
         if new.delay_ms:
-            self._move(task, SCHEDULED)
-            self.scheduled.add(task)
+            self._schedule(task)
         else:
             self._make_ready(task, at_front=False)
         return task
+
+    def _schedule(self, task: Task) -> None:
+        self._move(task, SCHEDULED)
+        self.mix(task.not_before_at_ms)
+        self.scheduled.add(task)
 
     def _make_ready(self, task: Task, *, at_front: bool) -> None:
         queue = self._move(task, READY)
@@ -129,6 +134,7 @@ class State:
         task.released_by = None
         task.lease = Lease(worker, self.lease_now_ms + lease_ms)
         self._move(task, LEASED)
+        self.mix(task.lease.deadline_ms)
         self.leases.add(task)
         return task
 
@@ -169,8 +175,7 @@ class State:
         self._release(task, Settling.REQUEUE)
         if delay_ms:
             task.not_before_at_ms = self.wall_now_ms + delay_ms
-            self._move(task, SCHEDULED)
-            self.scheduled.add(task)
+            self._schedule(task)
         else:
             self._make_ready(task, at_front=True)
 

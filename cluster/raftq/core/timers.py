@@ -15,7 +15,7 @@ class Timers(Generic[Item]):
 
     Args:
         due_of: Returns (instant in ms, number) of an item as it is now, or None if nothing of it
-            falls due any more. Entries that differ from it are skipped.
+            falls due any more. The number is the item's own. Entries that differ are skipped.
     """
 
     def __init__(self, due_of: Callable[[Item], tuple[int, int] | None]) -> None:
@@ -37,8 +37,13 @@ class Timers(Generic[Item]):
         self._entries += 1
         heappush(self._heap, (*due, self._entries, item))
         if len(self._heap) > 2 * self.live + _GARBAGE_MAX:
-            self._heap = [entry for entry in self._heap if self._is_valid(entry)]
-            heapify(self._heap)
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Keep one entry of each item: one that was moved away and back has several."""
+        valid = {entry[:2]: entry for entry in self._heap if self._is_valid(entry)}
+        self._heap = list(valid.values())
+        heapify(self._heap)
 
     def forget(self) -> None:
         """Count one item less: nothing of it falls due any more."""

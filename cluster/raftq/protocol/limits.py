@@ -40,6 +40,8 @@ TIMEOUT_MS_DEFAULT: Final = 10 * SECOND_MS
 TOKEN_MAX: Final = 2**63 - 1
 
 # What the queue machine keeps.
+QUEUES_MAX: Final = 100_000
+"""Queues ever used; an enqueue that would make one more is refused. A queue is never forgotten."""
 CRASHES_MAX: Final = 10
 """Leases of one task that may run out (the worker died) before the task is dead."""
 ERRORS_KEPT_PER_TASK: Final = 10
@@ -47,10 +49,15 @@ RESULT_RETENTION_MS: Final = 1 * HOUR_MS
 RESULTS_KEPT_MAX: Final = 100_000
 """Finished tasks that are remembered; the oldest is forgotten first."""
 RESULT_BYTES_KEPT_MAX: Final = 256 * MIB
+"""Results and recorded errors of finished tasks; the oldest is forgotten first."""
 LEASE_REPLY_BYTES_MAX: Final = 8 * MIB
 """A lease call stops before its payloads pass this; the first task always fits."""
 LEASE_REQUESTS_KEPT_PER_WORKER: Final = 64
 """Recent lease calls of one worker whose repetition returns the same leases."""
+LEASE_REQUESTS_KEPT_MAX: Final = 200_000
+LEASE_TOKENS_KEPT_MAX: Final = 1_000_000
+"""The same over all workers, in calls and in granted leases: the workers silent for longest are
+forgotten first."""
 WORKER_FORGOTTEN_AFTER_MS: Final = 10 * MINUTE_MS
 """Lease time after which the lease requests of a silent worker are forgotten."""
 LEASE_TIME_STEP_MAX_MS: Final = 60 * SECOND_MS
