@@ -197,7 +197,6 @@ def test_a_code_of_a_newer_server_is_an_error_that_names_it() -> None:
         [],
         ["invalid_request"],
         ["internal", "m", {"a": [1]}],
-        ["no_leader", "m", {"self": 1}],
     ],
 )
 def test_a_malformed_error_is_still_an_error_of_that_call(error: object) -> None:
