@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -49,6 +50,7 @@ from raftq.protocol.messages import (
     TimeoutMs,
     Token,
 )
+from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
 from raftq.server import metrics as metric_pages
 from raftq.server import problems
@@ -139,8 +141,7 @@ class _Handler(RequestHandler):
     def query_timeout_ms(self) -> int:
         """Return `timeout_ms` of the query string."""
         text = self.get_query_argument("timeout_ms", str(limits.TIMEOUT_MS_DEFAULT))
-        timeout_ms: int = _converted(text, TimeoutMs, "timeout_ms")
-        return timeout_ms
+        return _integer(text, TimeoutMs, "timeout_ms")
 
     def query_consistency(self) -> Consistency:
         """Return `consistency` of the query string."""
@@ -203,12 +204,22 @@ class _Handler(RequestHandler):
         self.context.metrics.count_call(self.op, code, seconds)
 
 
-def _converted(text: str, kind: Any, field: str) -> Any:
-    """Return a value from the path or the query, checked like one from a body."""
+def _integer(text: str, kind: Any, field: str) -> int:
+    """Return an integer from the path or the query, checked like one from a body."""
+    if not re.fullmatch("[0-9]{1,19}", text):
+        raise InvalidRequest(f"{field} is {text!r:.40}; it must be a whole number")
     try:
-        return msgspec.convert(text, kind, strict=False)
+        number: int = msgspec.convert(int(text), kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{field}: {error}") from None
+    return number
+
+
+def _task_id(text: str) -> UUID:
+    try:
+        return msgspec.convert(text, UUID)
+    except msgspec.ValidationError:
+        raise InvalidRequest(f"the task id is {text!r:.60}; it must be a UUID") from None
 
 
 def _queue(text: str) -> QueueName:
@@ -230,15 +241,7 @@ class TasksHandler(_Handler):
         tasks = [bodies.new_task(task, self.context.new_id()) for task in body.tasks]
         reply = await self.execute(Enqueue(name, tasks), body.timeout_ms)
         assert isinstance(reply, Enqueued)
-        self.reply(
-            {
-                "tasks": [
-                    {"id": str(UUID(bytes=task.id)), "state": task.state, "created": task.created}
-                    for task in reply.tasks
-                ]
-            },
-            status=201,
-        )
+        self.reply(answers.enqueued_answer(reply), status=201)
 
 
 class LeasesHandler(_Handler):
@@ -254,7 +257,7 @@ class LeasesHandler(_Handler):
         call = LeaseCall([name], body.count, body.lease_ms, body.worker, request_id, body.wait_ms)
         reply = await self.execute(call, body.timeout_ms, body.wait_ms)
         assert isinstance(reply, Leased)
-        self.reply({"leases": [bodies.lease_json(lease) for lease in reply.leases]})
+        self.reply(answers.leases_answer(reply))
 
 
 class SettleHandler(_Handler):
@@ -263,7 +266,7 @@ class SettleHandler(_Handler):
     async def post(self, token: str, action: str) -> None:
         """Settle or extend one lease."""
         self.op = action
-        number: int = _converted(token, Token, "token")
+        number = _integer(token, Token, "token")
         call: Call
         match action:
             case "ack":
@@ -289,7 +292,7 @@ class SettleHandler(_Handler):
                 f"the lease {number} is over or was never granted; its task is not yours any more",
                 {},
             )
-        self.reply({"state": settled.state})
+        self.reply(answers.SettledAnswer(settled.state))
 
 
 class TaskHandler(_Handler):
@@ -300,11 +303,11 @@ class TaskHandler(_Handler):
 
     async def get(self, task_id: str) -> None:
         """Return one task."""
-        id_: UUID = _converted(task_id, UUID, "task id")
+        id_ = _task_id(task_id)
         consistency = self.query_consistency()
         reply = await self.execute(TaskCall(id_.bytes, consistency), self.query_timeout_ms())
         assert isinstance(reply, TaskStatus)
-        self.reply(bodies.task_json(reply))
+        self.reply(answers.task_answer(reply))
 
 
 class QueueHandler(_Handler):
@@ -319,7 +322,7 @@ class QueueHandler(_Handler):
         call = QueueCall(name, self.query_consistency())
         reply = await self.execute(call, self.query_timeout_ms())
         assert isinstance(reply, QueueStatus)
-        self.reply(_fields(reply))
+        self.reply(answers.queue_answer(reply))
 
 
 class ClusterHandler(_Handler):
@@ -331,7 +334,7 @@ class ClusterHandler(_Handler):
         """Return what this node knows about the cluster."""
         reply = await self.execute(ClusterCall(), limits.TIMEOUT_MS_DEFAULT)
         assert isinstance(reply, ClusterStatus)
-        self.reply({**_fields(reply), "nodes": [_fields(node) for node in reply.nodes]})
+        self.reply(answers.cluster_answer(reply))
 
 
 class LiveHandler(_Handler):
@@ -342,7 +345,7 @@ class LiveHandler(_Handler):
 
     def get(self) -> None:
         """Say that the event loop answers."""
-        self.reply({"status": "ok"})
+        self.reply(answers.LiveAnswer())
 
 
 class ReadyHandler(_Handler):
@@ -359,7 +362,7 @@ class ReadyHandler(_Handler):
             reason = "shutting down"
         if reason is not None:
             raise NotReady(reason, node=view.node)
-        self.reply({"status": "ok", "node": view.node, "leader": view.leader})
+        self.reply(answers.ReadyAnswer(view.node, view.leader))
 
 
 class MetricsHandler(_Handler):
@@ -393,23 +396,26 @@ class UnknownHandler(_Handler):
         raise UnknownMethod(MISDIRECTED)
 
 
+ROUTES: Final[tuple[tuple[str, type[RequestHandler]], ...]] = (
+    (r"/v1/queues/([^/]+)/tasks", TasksHandler),
+    (r"/v1/queues/([^/]+)/leases", LeasesHandler),
+    (r"/v1/leases/([^/]+)/(ack|fail|requeue|extend)", SettleHandler),
+    (r"/v1/tasks/([^/]+)", TaskHandler),
+    (r"/v1/queues/([^/]+)", QueueHandler),
+    (r"/v1/cluster", ClusterHandler),
+    (r"/v1/openapi\.json", OpenApiHandler),
+    (r"/livez", LiveHandler),
+    (r"/readyz", ReadyHandler),
+    (r"/metrics", MetricsHandler),
+)
+"""Every path and who answers it."""
+
+
 def application(context: HttpContext) -> Application:
     """Return the Tornado application of one node."""
     shared = {"context": context}
-    routes: list[tuple[str, type[RequestHandler]]] = [
-        (r"/v1/queues/([^/]+)/tasks", TasksHandler),
-        (r"/v1/queues/([^/]+)/leases", LeasesHandler),
-        (r"/v1/leases/([^/]+)/(ack|fail|requeue|extend)", SettleHandler),
-        (r"/v1/tasks/([^/]+)", TaskHandler),
-        (r"/v1/queues/([^/]+)", QueueHandler),
-        (r"/v1/cluster", ClusterHandler),
-        (r"/v1/openapi\.json", OpenApiHandler),
-        (r"/livez", LiveHandler),
-        (r"/readyz", ReadyHandler),
-        (r"/metrics", MetricsHandler),
-    ]
     return Application(
-        [(pattern, handler, shared) for pattern, handler in routes],
+        [(pattern, handler, shared) for pattern, handler in ROUTES],
         default_handler_class=UnknownHandler,
         default_handler_args=shared,
         log_function=_log_nothing,
@@ -418,7 +424,3 @@ def application(context: HttpContext) -> Application:
 
 def _log_nothing(_handler: RequestHandler) -> None:
     """Requests are counted, not logged."""
-
-
-def _fields(struct: msgspec.Struct) -> dict[str, object]:
-    return {field: getattr(struct, field) for field in struct.__struct_fields__}

@@ -1,4 +1,4 @@
-"""JSON bodies of the HTTP API, as types: what is accepted, and how answers look.
+"""JSON bodies of HTTP requests, as types: what is accepted.
 
 Unknown fields, wrong types and values out of range are refused while decoding, with the field's
 name. Bytes travel as text (UTF-8) or as base64, never as both.
@@ -19,12 +19,10 @@ from raftq.protocol.messages import (
     DelayMs,
     ErrorText,
     LeaseCount,
-    LeasedTask,
     LeaseMs,
     NewTask,
     Priority,
     RequestId,
-    TaskStatus,
     TimeoutMs,
     WaitMs,
     WorkerName,
@@ -142,34 +140,3 @@ def result_bytes(body: AckBody) -> bytes | None:
             bytes_max=limits.RESULT_BYTES_MAX,
         )
     return result
-
-
-def lease_json(lease: LeasedTask) -> dict[str, object]:
-    """Return a granted lease as JSON."""
-    return {
-        "task_id": str(UUID(bytes=lease.task_id)),
-        "queue": lease.queue,
-        "token": lease.token,
-        "attempt": lease.attempt,
-        "payload_base64": base64.b64encode(lease.payload).decode(),
-        "lease_ms": lease.lease_ms,
-    }
-
-
-def task_json(status: TaskStatus) -> dict[str, object]:
-    """Return a task's status as JSON; `result` is null unless it is UTF-8 text."""
-    result = status.result
-    fields: dict[str, object] = {
-        field: getattr(status, field) for field in status.__struct_fields__
-    }
-    fields["id"] = str(UUID(bytes=status.id))
-    fields["result"] = None if result is None else _as_text(result)
-    fields["result_base64"] = None if result is None else base64.b64encode(result).decode()
-    return fields
-
-
-def _as_text(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None

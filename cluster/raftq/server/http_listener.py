@@ -70,7 +70,7 @@ class BoundedHttpServer(PoliteServer, HTTPServer):
 
     def initialize(self, *args: object, **settings: object) -> None:
         """Called by Tornado instead of a constructor."""
-        self._per_address: Counter[str] = Counter()
+        self.connections_per_address: Counter[str] = Counter()
         super().initialize(*args, **settings)  # type: ignore[arg-type]  # passed on as it came
 
     def say_farewell(self) -> None:
@@ -80,10 +80,10 @@ class BoundedHttpServer(PoliteServer, HTTPServer):
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         """Take a connection, or refuse one too many of an address."""
         host = address[0]
-        if self._per_address[host] >= limits.CONNECTIONS_PER_ADDRESS_MAX:
+        if self.connections_per_address[host] >= limits.CONNECTIONS_PER_ADDRESS_MAX:
             stream.close()
             return
-        self._per_address[host] += 1
+        self.connections_per_address[host] += 1
         super().handle_stream(stream, address)  # pyright: ignore[reportUnknownMemberType]
 
     def on_close(self, server_conn: object) -> None:
@@ -95,9 +95,9 @@ class BoundedHttpServer(PoliteServer, HTTPServer):
         self._forget(cast(_Served, server_conn).context.address[0])
 
     def _forget(self, host: str) -> None:
-        self._per_address[host] -= 1
-        if not self._per_address[host]:
-            del self._per_address[host]
+        self.connections_per_address[host] -= 1
+        if not self.connections_per_address[host]:
+            del self.connections_per_address[host]
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -140,6 +140,8 @@ class _BoundedBody(HTTPMessageDelegate):
         length = headers.get("Content-Length", "")
         if length.isdecimal() and len(length) < 19:  # Tornado refuses the others.
             self._refuse_over_limit(int(length))
+        if self._is_refused and "Expect" in headers:
+            del headers["Expect"]  # Else Tornado would ask for the body after the answer.
         return received
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -172,7 +174,11 @@ class _BoundedBody(HTTPMessageDelegate):
         status, _, body = problems.problem(error)
         encoded = msgspec.json.encode(body)
         headers = HTTPHeaders(
-            {"Content-Type": problems.CONTENT_TYPE, "Content-Length": str(len(encoded))}
+            {
+                "Content-Type": problems.CONTENT_TYPE,
+                "Content-Length": str(len(encoded)),
+                "Connection": "close",
+            }
         )
         start_line = ResponseStartLine("HTTP/1.1", status, str(body["title"]))
         self._connection.write_headers(start_line, headers, encoded)

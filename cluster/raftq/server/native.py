@@ -123,8 +123,10 @@ class _Connection:
         self._service = server.service
         self._loop = asyncio.get_running_loop()
         self._unpacker = codec.new_request_unpacker()
+        self._bytes_fed = 0
+        self._message_began_at = 0
         self._outbox: list[bytes] = []
-        self._unsent_bytes = 0
+        self.unsent_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
         self._said_hello = False
@@ -166,7 +168,7 @@ class _Connection:
         patience = self._server.patience
         seconds = patience.idle if self._said_hello else patience.hello
         now = self._loop.time()
-        if self.running and not self._unsent_bytes:
+        if self.running and not self.unsent_bytes:
             self._active_at = now
         due = self._active_at + seconds
         if due <= now:
@@ -182,9 +184,15 @@ class _Connection:
         Raises:
             InvalidRequest, PayloadTooLarge: The stream cannot be understood any further.
         """
+        self._bytes_fed += len(data)
         self._unpack(lambda: self._unpacker.feed(data))
         while (message := self._unpack(lambda: next(self._unpacker, _END))) is not _END:
+            self._message_began_at = self._unpacker.tell()
             self._handle(message)
+        # The unpacker bounds only the bytes that it has not looked at yet, so without this a
+        # message of many payloads could grow for ever.
+        if self._bytes_fed - self._message_began_at > limits.REQUEST_BYTES_MAX:
+            raise _too_large()
 
     def _unpack(self, step: Callable[[], object]) -> object:
         try:
@@ -321,7 +329,7 @@ class _Connection:
     def _look_for_room(self) -> None:
         """Read on only while few calls run and the client takes its answers."""
         has_calls = len(self.running) < limits.NATIVE_CALLS_IN_FLIGHT_MAX
-        if has_calls and self._unsent_bytes <= limits.REPLY_BYTES_MAX:
+        if has_calls and self.unsent_bytes <= limits.REPLY_BYTES_MAX:
             self._room.set()
         else:
             self._room.clear()
@@ -354,7 +362,7 @@ class _Connection:
         self._outbox.clear()
         if not data or self._stream.closed():
             return
-        self._unsent_bytes += len(data)
+        self.unsent_bytes += len(data)
         self._look_for_room()
         try:
             written = self._stream.write(data)
@@ -363,7 +371,7 @@ class _Connection:
         written.add_done_callback(lambda _: self._on_written(len(data)))
 
     def _on_written(self, size: int) -> None:
-        self._unsent_bytes -= size
+        self.unsent_bytes -= size
         self._active_at = self._loop.time()
         self._look_for_room()
 
@@ -381,9 +389,9 @@ class _Connection:
     async def close(self) -> None:
         """Let the last answers leave and close the connection."""
         self._flush()
-        with contextlib.suppress(StreamClosedError, TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._stream.write(b"")
+        with contextlib.suppress(StreamClosedError):
+            # Not a timeout, which would cancel the future: Tornado reports that as an error.
+            await asyncio.wait({self._stream.write(b"")}, timeout=_CLOSE_SECONDS)
         self._stream.close()
 
 

@@ -8,6 +8,7 @@ from raftq.protocol.errors import (
     Conflict,
     DiskFull,
     Forbidden,
+    InternalError,
     InvalidRequest,
     LeaseLost,
     NoLeader,
@@ -42,7 +43,12 @@ _STATUS: Final[dict[type[RaftqError], int]] = {
     QueueFull: 503,
     DiskFull: 507,
 }
-STATUS_OF_CODE: Final = {cls.code: status for cls, status in _STATUS.items()}
+CODES: Final = [
+    *(cls.code for cls in _STATUS if cls is not NotLeader),
+    OutcomeUnknown.code,
+    InternalError.code,
+]
+"""Every code that a problem can have; `not_leader` is told to clients as `no_leader`."""
 
 
 def problem(
