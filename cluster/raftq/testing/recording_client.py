@@ -4,7 +4,8 @@ The seam is the one method that all calls of `AsyncClient` go through, so retrie
 client are part of one operation, as they are for the program that uses it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from random import Random
 from typing import TypeVar
 
 from raftq.client.async_client import AsyncClient
@@ -25,8 +26,10 @@ class RecordingClient(AsyncClient):
         *,
         timeout: Duration = 10.0,
         name: str,
+        random: Random | None = None,
+        wall_ms: Callable[[], int] | None = None,
     ) -> None:
-        super().__init__(addresses, timeout=timeout, name=name)
+        super().__init__(addresses, timeout=timeout, name=name, random=random, wall_ms=wall_ms)
         self._history = history
         self._recorded_as = name
 

@@ -109,7 +109,7 @@ class DataDir:
             raise _mismatch(self.path, "cluster", self.cluster_id, cluster_id)
         identity = msgspec.structs.replace(self._identity, cluster_id=cluster_id)
         try:
-            _store(self._files, self.path, identity)
+            store_identity(self._files, self.path, identity)
         except OSError as error:
             raise sync_failed(self.path, error) from error
         self._identity = identity
@@ -129,7 +129,8 @@ def read_identity(path: Path, data: bytes) -> Identity:
     return msgspec.json.decode(record.body, type=Identity)
 
 
-def _store(files: Files, path: Path, identity: Identity) -> None:
+def store_identity(files: Files, path: Path, identity: Identity) -> None:
+    """Write the identity file of a data folder, durably."""
     body = msgspec.json.encode(identity)
     record = encode_record(0, IDENTITY, DATA_FORMAT_VERSION, 0, body=body)
     replace_file(files, path / IDENTITY_NAME, record)
@@ -169,7 +170,7 @@ def _make(files: Files, path: Path, identity: Identity) -> None:
         )
     for folder in (path, *folders):
         _make_folder(folder)  # Before the identity, whose presence says that they exist.
-    _store(files, path, identity)
+    store_identity(files, path, identity)
 
 
 def _make_folder(path: Path) -> None:

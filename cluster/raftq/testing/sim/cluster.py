@@ -1,0 +1,245 @@
+"""One run: a cluster and its clients, a scenario that makes them suffer, and the verdict."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+from raftq.testing.checks import Bounds, Violation, check_all
+from raftq.testing.history import History
+from raftq.testing.sim.clients import (
+    ClientMachine,
+    KnownTasks,
+    Load,
+    drainer,
+    producer,
+    reader,
+    runner,
+    worker,
+)
+from raftq.testing.sim.disk import ProcessFiles
+from raftq.testing.sim.loop import Clock, Process, new_process
+from raftq.testing.sim.network import HostNetwork, SimNetwork
+from raftq.testing.sim.node import NodeSettings, SimNode
+from raftq.testing.sim.observer import Observer, expiry_patch
+from raftq.testing.sim.patching import patched
+from raftq.testing.sim.seams import replaced
+from raftq.testing.sim.world import World
+
+RECOVERY_SECONDS: Final = 5.0
+"""Once all faults have ended, a command is committed within this virtual time."""
+DRAIN_SECONDS: Final = 40.0
+"""Once all faults have ended, every task can be worked off within this virtual time."""
+CONVERGE_SECONDS: Final = 10.0
+"""Once the load has ended, all nodes are in the same state within this virtual time."""
+_LEASE_DRIFT: Final = 0.021
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is made of."""
+
+    nodes: int = 3
+    seconds: float = 6.0
+    """How long the faults go on."""
+    settings: NodeSettings = field(default_factory=NodeSettings)
+    load: Load = field(default_factory=Load)
+    wall_error_ms: float = 50.0
+    """The most that wall clocks differ; see `checks.Bounds`."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a run."""
+
+    seed: str
+    scenario: str
+    virtual_seconds: float
+    violations: list[Violation]
+    trace: list[str]
+    operations: int
+    entries: int
+
+
+class SimCluster:
+    """Everything in one world.
+
+    Args:
+        seed: Decides everything.
+        plan: What there is.
+    """
+
+    def __init__(self, seed: str, plan: Plan) -> None:
+        self.plan = plan
+        self.world = World(seed)
+        self.random = self.world.chance("nemesis")
+        self.network = SimNetwork(self.world)
+        self.history = History(lambda: self.world.now_ms)
+        self.observer = Observer(self.world)
+        self.known = KnownTasks()
+        self.wall_error_ms = plan.wall_error_ms
+        self.violations: list[Violation] = []
+        self.files_of: dict[str, ProcessFiles] = {}
+        names = tuple(f"n{number + 1}" for number in range(plan.nodes))
+        self.nodes = [
+            SimNode(self.world, self.network, name, names, plan.settings, self.files_of)
+            for name in names
+        ]
+        for node in self.nodes:
+            node.on_started = self.observer.on_started
+            node.on_bug = self._on_bug
+        self.clients = self._clients(names)
+        self.drainer = self._client("drainer", names, drainer(plan.load))
+        self.nemesis = self._nemesis()
+
+    def _clients(self, names: tuple[str, ...]) -> list[ClientMachine]:
+        load = self.plan.load
+        programs = {
+            "producer": (load.producers, producer(load, self.known)),
+            "worker": (load.workers, worker(load)),
+            "runner": (load.runners, runner(load)),
+            "reader": (load.readers, reader(load, self.known)),
+        }
+        return [
+            self._client(f"{kind}{number + 1}", names, program)
+            for kind, (count, program) in programs.items()
+            for number in range(count)
+        ]
+
+    def _client(
+        self,
+        name: str,
+        nodes: tuple[str, ...],
+        program: Callable[..., Awaitable[None]],
+    ) -> ClientMachine:
+        machine = ClientMachine(self.world, self.network, self.history, name, nodes, program)
+        machine.on_bug = self._on_bug
+        return machine
+
+    def _nemesis(self) -> Process:
+        clock = Clock(self.world, "nemesis", drift=0.0)
+        return new_process(self.world, "nemesis", clock, HostNetwork(self.network, "nemesis"))
+
+    def _on_bug(self, who: str, text: str) -> None:
+        self.violations.append(Violation("bug", f"{who}: {text}"))
+
+    # ------------------------------------------------------------ a run
+
+    def run(self, scenario: "Callable[[SimCluster], Awaitable[None]]") -> None:
+        """Let a scenario play, heal, drain, and collect what is left."""
+        for node in self.nodes:
+            node.start()
+        for client in self.clients:
+            client.start(self.plan.load.call_timeout)
+        self._play(scenario)
+        self.heal()
+        healed_at = self.world.now
+        self._finish_load(healed_at)
+        self._converge()
+        bounds = Bounds(
+            wall_error_ms=self.wall_error_ms,
+            lease_drift=_LEASE_DRIFT,
+            healed_at_ms=healed_at * 1_000,
+            recovery_ms=RECOVERY_SECONDS * 1_000,
+            quick_ms=4.5,
+        )
+        self.violations += check_all(self.history, self.observer.facts, bounds)
+
+    def _play(self, scenario: "Callable[[SimCluster], Awaitable[None]]") -> None:
+        played: list[asyncio.Task[None]] = []
+
+        async def play() -> None:
+            await scenario(self)
+
+        def launch() -> None:
+            played.append(self.nemesis.create_task(play(), name="scenario"))
+
+        self.nemesis.call_soon(launch)
+        self.world.run(10 * self.plan.seconds + 60, lambda: bool(played) and played[0].done())
+        assert played and played[0].done(), "the scenario does not end"
+        played[0].result()
+
+    def heal(self) -> None:
+        """End every fault."""
+        self.world.note("healed")
+        self.network.heal()
+        for node in self.nodes:
+            disk = node.disk
+            disk.slowness, disk.syncs_to_fail, disk.is_full = 1.0, 0, False
+            disk.files.capacity_bytes = None
+            disk.uncut()
+            if node.process is not None:
+                node.process.resume()
+            if not node.is_up:
+                node.start()
+        for client in self.clients:
+            if client.process is not None:
+                client.process.resume()
+
+    def _finish_load(self, healed_at: float) -> None:
+        self.world.run(healed_at + 1.0)
+        for client in self.clients:
+            client.is_stopping = True
+        self.drainer.start(self.plan.load.call_timeout)
+        self.world.run(healed_at + DRAIN_SECONDS, lambda: self.drainer.is_finished)
+        self.observer.facts.is_drained = self.drainer.is_finished
+        if not self.drainer.is_finished:
+            text = f"tasks are left {DRAIN_SECONDS:g} s after the last fault"
+            self.violations.append(Violation("not-drained", text))
+
+    def _converge(self) -> None:
+        """Wait until all nodes have applied the same, and keep their states."""
+        self.world.run(self.world.now + CONVERGE_SECONDS, self._is_level)
+        if not self._is_level():
+            views = [node.replica.view() for node in self.nodes if node.replica is not None]
+            text = f"nodes are not level {CONVERGE_SECONDS:g} s after the load ended: {views}"
+            self.violations.append(Violation("not-level", text))
+        for node in self.nodes:
+            if node.replica is not None:
+                index = node.replica.parts.engine.applied_index
+                self.observer.facts.keep_machine(node.name, index, node.replica.machine)
+                self.observer.watches[node.name].keep_log()
+
+    def _is_level(self) -> bool:
+        replicas = [node.replica for node in self.nodes]
+        engines = [replica.parts.engine for replica in replicas if replica is not None]
+        if len(engines) < len(self.nodes):
+            return False
+        indexes = {engine.applied_index for engine in engines}
+        return len(indexes) == 1 and indexes == {engine.log.last_index for engine in engines}
+
+
+def run_scenario(
+    seed: str, name: str, plan: Plan, scenario: Callable[[SimCluster], Awaitable[None]]
+) -> Result:
+    """Run a scenario in a new world and judge it."""
+    gc_was_enabled = gc.isenabled()
+    gc.disable()  # Coroutines of dead processes must end when the world does, not at any moment.
+    try:
+        cluster = SimCluster(seed, plan)
+        with ExitStack() as stack:
+            stack.enter_context(replaced(cluster.world, cluster.files_of))
+            stack.enter_context(patched([expiry_patch(cluster.observer)]))
+            try:
+                cluster.run(scenario)
+                return _result(name, cluster)
+            finally:
+                cluster.world.end()
+    finally:
+        if gc_was_enabled:
+            gc.enable()
+
+
+def _result(name: str, cluster: SimCluster) -> Result:
+    events = cluster.observer.facts.events
+    return Result(
+        cluster.world.seed,
+        name,
+        cluster.world.now,
+        cluster.violations,
+        cluster.world.trace,
+        len(cluster.history),
+        sum(1 for event in events if type(event).__name__ == "AppliedEntry"),
+    )

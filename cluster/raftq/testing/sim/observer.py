@@ -1,0 +1,151 @@
+"""Watches every node after each of its turns, cheaply, and keeps facts for the checks."""
+
+from collections.abc import Callable
+from typing import Final, cast
+
+from google_crc32c import value as crc32c
+
+from raftq.core.machine import Machine
+from raftq.core.state import State
+from raftq.core.task import Task
+from raftq.testing.facts import (
+    AppliedEntry,
+    ClusterFacts,
+    LeaderSeen,
+    LeaseExpired,
+    LogSeen,
+    NodeSeen,
+    NodeStarted,
+    SnapshotInstalled,
+)
+from raftq.testing.sim.node import ObservedReplica, SimNode
+from raftq.testing.sim.patching import Patch, original
+from raftq.testing.sim.world import World
+
+_SEEN_EVERY_SECONDS: Final = 0.25
+"""Terms are recorded at each change; indexes grow all the time and are recorded now and then."""
+
+
+class Observer:
+    """Collects the facts of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.facts = ClusterFacts()
+        self.watches: dict[str, NodeWatch] = {}
+
+    def on_started(self, node: SimNode) -> None:
+        """Watch a node's new process."""
+        assert node.process is not None and node.replica is not None
+        self.facts.events.append(NodeStarted(self.world.now_ms, node.name, node.is_wiped))
+        watch = self.watches[node.name] = NodeWatch(self, node.name, node.replica)
+        node.replica.watcher = watch
+        node.process.on_turn = watch.look
+
+    def on_expired(self, task: Task) -> None:
+        """A machine lets a lease run out."""
+        process = self.world.current
+        if process is not None:
+            node = process.name.partition(".")[0]
+            self.facts.events.append(LeaseExpired(self.world.now_ms, node, task.id, task.token))
+
+
+class NodeWatch:
+    """What was last seen of one process of a node; implements `node.Watcher`."""
+
+    def __init__(self, observer: Observer, node: str, replica: ObservedReplica) -> None:
+        self._observer = observer
+        self._world = observer.world
+        self._events = observer.facts.events
+        self._node = node
+        self._replica = replica
+        self._machine: Machine = replica.machine
+        self._term = -1
+        self._leads: int | None = None
+        self._seen_at = -1.0
+        self._applied = 0
+
+    def look(self) -> None:
+        """Notice what the last turn changed."""
+        engine = self._replica.parts.engine
+        term = engine.term
+        self._notice_snapshot(engine.applied_index)
+        leads = term if engine.is_leader else None
+        if leads != self._leads:
+            self._leads = leads
+            if leads is not None:
+                self._world.note(f"{self._node} leads term {term}")
+                self._events.append(LeaderSeen(self._world.now_ms, self._node, term))
+                self._keep_log(leads)
+        now = self._world.now
+        if term != self._term or now >= self._seen_at + _SEEN_EVERY_SECONDS:
+            self._term, self._seen_at = term, now
+            self._events.append(
+                NodeSeen(
+                    self._world.now_ms,
+                    self._node,
+                    term,
+                    engine.commit_index,
+                    engine.applied_index,
+                )
+            )
+
+    def before_entry(self) -> None:
+        """Notice a snapshot that came before the next entry."""
+        self._notice_snapshot(self._replica.parts.engine.applied_index)
+
+    def after_entry(self, index: int, entry: bytes) -> None:
+        """Record an applied entry."""
+        parts = self._replica.parts
+        log = parts.log
+        held = log.first_index <= index <= log.last_index
+        self._applied = index
+        self._events.append(
+            AppliedEntry(
+                self._world.now_ms,
+                self._node,
+                index,
+                log.term_at(index) if held else 0,
+                crc32c(entry),
+                self._replica.machine.state_hash,
+                parts.engine.term,
+            )
+        )
+
+    def keep_log(self) -> None:
+        """Record the log as it is."""
+        self._keep_log(self._leads)
+
+    def _notice_snapshot(self, index: int) -> None:
+        machine = self._replica.machine
+        if machine is not self._machine:
+            self._machine = machine
+            self._world.note(f"{self._node} loads a snapshot of index {index}")
+            self._events.append(
+                SnapshotInstalled(self._world.now_ms, self._node, index, machine.state_hash)
+            )
+
+    def _keep_log(self, leads_term: int | None) -> None:
+        log = self._replica.parts.log
+        entries = log[0 : len(log)]
+        self._events.append(
+            LogSeen(
+                self._world.now_ms,
+                self._node,
+                entries[0].index,
+                [entry.term for entry in entries],
+                [crc32c(entry.command) for entry in entries],
+                leads_term,
+            )
+        )
+
+
+def expiry_patch(observer: Observer) -> Patch:
+    """Return the patch that tells an observer of each lease that runs out."""
+    expire = cast(Callable[[State, Task], None], original(State, "_expire"))
+
+    def watched(state: State, task: Task) -> None:
+        observer.on_expired(task)
+        expire(state, task)
+
+    return State, "_expire", watched
