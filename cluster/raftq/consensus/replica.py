@@ -224,6 +224,7 @@ class RaftReplica:
         parts = self.parts
         self._timer = self._loop.call_later(_TIMER_SECONDS, self._on_timer)
         parts.peering.resume(now)
+        parts.guard.send_news()
         parts.proposer.expire(now)
         if self._leads:
             parts.clock.look()

@@ -70,6 +70,7 @@ class Guard:
         self._snapshots = SnapshotReceiver()
         self._sent_through: dict[str, int] = {}
         self._hints: dict[str, tuple[int, int]] = {}
+        self._news: dict[str, AppendEntries] = {}
         self._votes_seen: set[tuple[int, str]] = set()
         self._installing: tuple[int, int] | None = None
         self.leader_commit_index = 0
@@ -87,6 +88,7 @@ class Guard:
         self._snapshots.forget(peer)
         self._sent_through.pop(peer, None)
         self._hints.pop(peer, None)
+        self._news.pop(peer, None)
 
     def on_leadership(self) -> None:
         """Start a leadership: what followers acknowledged in other terms no longer counts."""
@@ -105,11 +107,27 @@ class Guard:
             case NextIndex():
                 self._send_ack(peer, message)
             case AppendEntries(entries=entries):
+                if not entries and message.previous_index == self._sent_through.get(peer):
+                    self._news[peer] = message
+                    return
+                self._news.pop(peer, None)
                 if entries:
                     newest = entries[-1][1]
                     self._sent_through[peer] = max(self._sent_through.get(peer, 0), newest)
                 self._wire.send(peer, message)
             case _:
+                self._wire.send(peer, message)
+
+    def send_news(self) -> None:
+        """Send the held messages that only tell a newer commit index; to be called by a timer.
+
+        PySyncObj sends one to each follower after each commit. Under load the next entries carry
+        the index anyway; alone it would cost every command a message and an ack more, both on
+        the way of the client's answer.
+        """
+        news, self._news = self._news, {}
+        if self._raft.is_leader:
+            for peer, message in news.items():
                 self._wire.send(peer, message)
 
     def _send_ack(self, peer: str, ack: NextIndex) -> None:
