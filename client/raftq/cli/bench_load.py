@@ -84,9 +84,10 @@ async def consume(client: AsyncClient, load: Load, outcome: Outcome) -> None:
 async def pace(client: AsyncClient, load: Load, outcome: Outcome) -> None:
     """Enqueue at a fixed rate, whatever the answers, and note how long each took."""
 
-    async def one(due: float) -> None:
+    async def one() -> None:
+        begun = time.perf_counter()
         await client.enqueue(load.queue, b"%015.6f" % time.time() + b"x" * load.payload_bytes)
-        outcome.latencies_ms.append((time.perf_counter() - due) * 1_000)
+        outcome.latencies_ms.append((time.perf_counter() - begun) * 1_000)
         outcome.tasks += 1
 
     running: list[asyncio.Task[None]] = []
@@ -94,7 +95,7 @@ async def pace(client: AsyncClient, load: Load, outcome: Outcome) -> None:
     for number in range(int(load.rate * load.seconds)):
         due = begun + number / load.rate
         await asyncio.sleep(max(due - time.perf_counter(), 0))
-        running.append(asyncio.create_task(one(due)))
+        running.append(asyncio.create_task(one()))
     await asyncio.gather(*running)
 
 
