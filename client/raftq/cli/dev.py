@@ -15,7 +15,8 @@ from raftq.cli.local_cluster import LocalCluster, taken_port
 def dev(
     nodes: Annotated[int, typer.Option(help="Number of nodes: 1, 3 or 5.")] = 3,
     base_port: Annotated[
-        int, typer.Option(help="Ports: native this +1…, HTTP +11…, peers +21….")
+        int,
+        typer.Option(min=1, max=65_500, help="Ports: native this +1…, HTTP +11…, peers +21…."),
     ] = 7600,
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep the data here; default: a folder that goes away.")
@@ -26,24 +27,35 @@ def dev(
     if nodes not in (1, 3, 5):
         output.say(f"raftq: nodes is {nodes}; allowed is 1, 3 or 5")
         raise typer.Exit(output.EXIT_USAGE)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     with tempfile.TemporaryDirectory(prefix="raftq-dev-") as temporary:
         cluster = LocalCluster(data_dir or Path(temporary), nodes, base_port)
         port = taken_port(cluster)
         if port is not None:
             output.say(f"raftq: port {port} is taken; choose others with --base-port")
             raise typer.Exit(output.EXIT_FAILED)
-        signal.signal(signal.SIGTERM, _interrupt)
         try:
             cluster.start()
             _explain(cluster, as_json)
             _watch(cluster)
         except KeyboardInterrupt:
-            output.say("stopping")
+            output.say("stopping; a second Ctrl-C kills the nodes")
         except RuntimeError as error:
             output.say(f"raftq: {error}")
             raise typer.Exit(output.EXIT_FAILED) from None
         finally:
-            cluster.stop()
+            _stop(cluster)
+
+
+def _stop(cluster: LocalCluster) -> None:
+    """Stop every node, whatever else is asked for meanwhile."""
+    try:
+        cluster.stop()
+    except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        cluster.kill_all()
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
@@ -57,7 +69,8 @@ def _explain(cluster: LocalCluster, as_json: bool) -> None:
             {"id": node.id, "native": node.native, "http": node.http, "log": str(node.log)}
             for node in cluster.nodes
         ]
-        output.print_json({"leader": leader.id, "nodes": nodes})
+        facts = {"addresses": cluster.addresses, "leader": leader.id, "nodes": nodes}
+        output.print_json(facts)
         return
     http = cluster.nodes[0].http
     print(f"{len(cluster.nodes)} nodes are running, {leader.id} leads. Ctrl-C stops them.\n")

@@ -8,10 +8,9 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
-from urllib.error import URLError
-from urllib.request import urlopen
 
 _POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 15.0
@@ -91,28 +90,44 @@ class NodeProcess:
             return 0
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
+            self.process.send_signal(signal.SIGCONT)  # A stopped process would never hear it.
         try:
-            return self.process.wait(_STOP_SECONDS)
+            code = self.process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return self.process.wait()
+            code = self.process.wait()
+        with suppress(ProcessLookupError, PermissionError):
+            # A killed node leaves its snapshot writer behind, which would recreate its folder.
+            os.killpg(self.process.pid, signal.SIGKILL)
+        return code
+
+    def get(self, path: str) -> tuple[int, bytes] | None:
+        """Return (status, body) of an HTTP GET, or None if the node does not answer.
+
+        Plain and direct: a proxy of the environment must not stand before loopback.
+        """
+        connection = HTTPConnection(self.http, timeout=1.0)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
 
     def view(self) -> dict[str, object] | None:
         """Return this node's `GET /v1/cluster`, or None if it does not answer."""
-        try:
-            with urlopen(f"http://{self.http}/v1/cluster", timeout=1.0) as answer:
-                found: dict[str, object] = json.load(answer)
-                return found
-        except (URLError, OSError, ValueError):
+        found = self.get("/v1/cluster")
+        if found is None or found[0] != 200:
             return None
+        view: dict[str, object] = json.loads(found[1])
+        return view
 
     def is_ready(self) -> bool:
         """Whether `/readyz` says yes."""
-        try:
-            with urlopen(f"http://{self.http}/readyz", timeout=1.0) as answer:
-                return bool(answer.status == 200)
-        except (URLError, OSError):
-            return False
+        found = self.get("/readyz")
+        return found is not None and found[0] == 200
 
     def last_words(self) -> str:
         """Return the end of the log."""

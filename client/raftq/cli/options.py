@@ -1,15 +1,17 @@
-"""Options that every command has."""
+"""Options that every command has, and the client that they make."""
 
-from typing import Annotated, Final
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from raftq.cli import output
+
+if TYPE_CHECKING:
+    from raftq.client import AsyncClient
+
+T = TypeVar("T")
 DEFAULT_ADDRESSES: Final = "127.0.0.1:7601,127.0.0.1:7602,127.0.0.1:7603"
-
-
-def _addresses(text: str) -> str:
-    return text or DEFAULT_ADDRESSES
-
 
 Addresses = Annotated[
     str,
@@ -17,10 +19,29 @@ Addresses = Annotated[
         "--address",
         "-a",
         envvar="RAFTQ_ADDRESSES",
-        callback=_addresses,
         show_default=False,
         help="Any nodes, host:port separated by commas; default: ports 7601 to 7603 here.",
     ),
 ]
-Timeout = Annotated[str, typer.Option(help="How long the command may take, like 500ms or 10s.")]
+Timeout = Annotated[
+    str,
+    typer.Option(
+        help="How long the command may take, like 500ms or 10s; what it waits comes on top."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def connected(
+    addresses: str, timeout: str, body: Callable[["AsyncClient"], Coroutine[Any, Any, T]]
+) -> T:
+    """Run a command's body with a client; errors become one line and an exit code."""
+    from raftq.client import AsyncClient
+
+    async def main() -> T:
+        async with AsyncClient(
+            addresses or DEFAULT_ADDRESSES, timeout=timeout, name="raftq-cli"
+        ) as client:
+            return await body(client)
+
+    return output.run(main)

@@ -3,31 +3,18 @@
 import base64
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from raftq.cli import output
-from raftq.cli.options import Addresses, AsJson, Timeout
-from raftq.client import AsyncClient, Consistency, LeasedTask, TaskState, TaskStatus
+from raftq.cli.options import Addresses, AsJson, Timeout, connected
+from raftq.cli.output import printable
+from raftq.client import Consistency, LeasedTask, TaskState, TaskStatus
 from raftq.protocol import limits
 
-T = TypeVar("T")
 Token = Annotated[int, typer.Argument(help="The lease's token, as `raftq lease` printed it.")]
-
-
-def connected(
-    addresses: str, timeout: str, body: Callable[[AsyncClient], Coroutine[Any, Any, T]]
-) -> T:
-    """Run a command's body with a client."""
-
-    async def main() -> T:
-        async with AsyncClient(addresses, timeout=timeout, name="raftq-cli") as client:
-            return await body(client)
-
-    return output.run(main)
 
 
 def enqueue(
@@ -44,7 +31,7 @@ def enqueue(
     as_json: AsJson = False,
 ) -> None:
     """Add a task to a queue and print its id."""
-    data = sys.stdin.buffer.read() if payload == "-" else payload.encode()
+    data = _given(payload)
     task = connected(
         address,
         timeout,
@@ -63,7 +50,9 @@ def enqueue(
 
 def lease(
     queues: Annotated[list[str], typer.Argument(help="Queues, tried in this order.")],
-    worker: Annotated[str, typer.Option(help="The worker's name.")] = f"shell-{os.getpid()}",
+    worker: Annotated[
+        str, typer.Option(show_default=False, help="The worker's name; default: a new one.")
+    ] = "",
     count: Annotated[int, typer.Option(help="The most tasks wanted.")] = 1,
     lease: Annotated[str, typer.Option(help="How long they are yours.")] = "30s",
     wait: Annotated[str, typer.Option(help="How long to wait for the first one.")] = "0",
@@ -72,16 +61,17 @@ def lease(
     as_json: AsJson = False,
 ) -> None:
     """Take tasks; print token, attempt, id and payload of each. Nothing ready: exit code 3."""
+    name = worker or f"shell-{os.getpid()}"
     leases = connected(
         address,
         timeout,
-        lambda client: client.lease(queues, worker=worker, count=count, lease=lease, wait=wait),
+        lambda client: client.lease(queues, worker=name, count=count, lease=lease, wait=wait),
     )
     if as_json:
         output.print_json({"leases": [_lease_json(each) for each in leases]})
     elif leases:
         rows = [
-            (each.token, each.attempt, UUID(bytes=each.task_id), _printable(each.payload))
+            (each.token, each.attempt, UUID(bytes=each.task_id), printable(each.payload))
             for each in leases
         ]
         output.print_table(("token", "attempt", "task", "payload"), rows)
@@ -99,7 +89,7 @@ def ack(
     as_json: AsJson = False,
 ) -> None:
     """Record a task as done, with a result if there is one."""
-    data = sys.stdin.buffer.read() if result == "-" else result.encode() if result else None
+    data = None if result is None else _given(result)
     _settled(connected(address, timeout, lambda client: client.ack(token, data)), as_json)
 
 
@@ -155,8 +145,8 @@ def status(
         output.print_json(facts)
     else:
         del facts["result_base64"]
-        facts["result"] = None if found.result is None else _printable(found.result)
-        facts["errors"] = "; ".join(found.errors)
+        facts["result"] = None if found.result is None else printable(found.result)
+        facts["errors"] = "; ".join(printable(each.encode()) for each in found.errors)
         output.print_facts(facts)
 
 
@@ -204,8 +194,6 @@ def _status_json(found: TaskStatus) -> dict[str, object]:
     return facts
 
 
-def _printable(data: bytes) -> str:
-    """Return bytes as one line of text that cannot trouble a terminal."""
-    text = data.decode(errors="replace")
-    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-    return shown if len(shown) <= 80 else shown[:79] + "…"
+def _given(text: str) -> bytes:
+    """Return the bytes of an argument as the shell gave them, or of stdin for a dash."""
+    return sys.stdin.buffer.read() if text == "-" else os.fsencode(text)
