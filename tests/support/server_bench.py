@@ -127,7 +127,8 @@ async def serving(
 ) -> AsyncGenerator[ServerBench]:
     """Run a server for the length of a block."""
     bench = ServerBench(patience, native_patience)
-    bench.server.start(("127.0.0.1", bench.native_port), ("127.0.0.1", bench.http_port))
+    bench.server.start_native(("127.0.0.1", bench.native_port))
+    bench.server.start_http(("127.0.0.1", bench.http_port))
     try:
         yield bench
     finally:

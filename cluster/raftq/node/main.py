@@ -1,7 +1,8 @@
 """`raftqd`: start one node and report how it ended.
 
 Exit codes: 0 stopped on request, 1 a bug, 2 a wrong setting, 3 an address is taken, 4 the data
-folder is in use or of another node or cluster, 5 the data is damaged or the disk failed.
+folder is in use, out of reach, or of another node or cluster, 5 the data is damaged or the disk
+failed.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ from typing import Final, NoReturn
 
 from raftq.node.config import ConfigError, read_config
 from raftq.node.logs import configure_logs
-from raftq.node.process import Node
+from raftq.node.process import CannotListen, Node
 from raftq.node.settings import NodeConfig
 from raftq.protocol.errors import DataDirLocked, StorageError, UnsupportedFormat
 from raftq.storage.data_dir import DataDir
 
 _log = logging.getLogger(__name__)
 
+EXIT_BUG: Final = 1
 EXIT_SETTING: Final = 2
 EXIT_ADDRESS: Final = 3
 EXIT_DATA_DIR: Final = 4
@@ -34,16 +36,30 @@ def main() -> None:
     configure_logs(config.log_level, config.log_format, config.node_id)
     try:
         asyncio.run(_run(config))
-    except (DataDirLocked, UnsupportedFormat) as error:
+    except (DataDirLocked, UnsupportedFormat, DataDirUnusable) as error:
         _fail(EXIT_DATA_DIR, str(error))
     except StorageError as error:
         _fail(EXIT_STORAGE, str(error))
-    except OSError as error:
-        _fail(EXIT_ADDRESS, f"cannot listen or write: {error}; is another node running?")
+    except CannotListen as error:
+        _fail(EXIT_ADDRESS, str(error))
+    except Exception:
+        _log.critical("node_failed", exc_info=True)
+        _fail(EXIT_BUG, "this is a bug in raftq; the log above has the details")
+
+
+class DataDirUnusable(Exception):
+    """The operating system does not let this process use the data folder."""
 
 
 async def _run(config: NodeConfig) -> None:
-    data_dir = DataDir.open(config.data_dir, node_id=config.node_id, members=list(config.cluster))
+    try:
+        data_dir = DataDir.open(
+            config.data_dir, node_id=config.node_id, members=list(config.cluster)
+        )
+    except OSError as error:
+        raise DataDirUnusable(
+            f"data_dir is {str(config.data_dir)!r}, which cannot be used: {error}"
+        ) from None
     await Node(config, data_dir).run()
 
 

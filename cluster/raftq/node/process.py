@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from random import SystemRandom
 
@@ -29,6 +31,21 @@ _log = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_TIMEOUT = 5
 _DISK_CHECK_SECONDS = 2.0
+
+
+class CannotListen(Exception):
+    """An address cannot be bound; the text names the setting."""
+
+
+@contextmanager
+def _listening(key: str, address: Address) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotListen(
+            f"{key} is {address_text(address)}, where this node cannot listen: {error}; is another "
+            "node running?"
+        ) from None
 
 
 class Node:
@@ -74,20 +91,28 @@ class Node:
 
         Raises:
             StorageError: The node cannot go on.
-            OSError: An address cannot be bound.
+            CannotListen: An address cannot be bound.
         """
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._stop_requested.set)
         try:
-            self.server.start(self._config.native, self._config.http)
-            await self.replica.start()
+            await self._start()
             _log.info("node_started", extra={**self._config.facts, "pid": os.getpid()})
             await self._until_stopped()
         finally:
             await self._stop()
         if self.replica.failed.done():
             raise self.replica.failed.result()
+
+    async def _start(self) -> None:
+        config = self._config
+        with _listening("native", config.native):
+            self.server.start_native(config.native)
+        with _listening("http", config.http):
+            self.server.start_http(config.http)
+        with _listening("peer", config.peer):
+            await self.replica.start()
 
     async def _until_stopped(self) -> None:
         """Return when a signal came, having handed over, or when the replica failed."""

@@ -33,9 +33,15 @@ def parse_address(text: str) -> Address:
     """Return (host, port) of `host:port`; an IPv6 host stands in brackets."""
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+    number = _whole(port)
+    if not separator or not host or number is None or not 1 <= number <= 65_535:
         raise BadSetting("host:port with a port from 1 to 65535, like 127.0.0.1:7601")
-    return host, int(port)
+    return host, number
+
+
+def _whole(text: str) -> int | None:
+    """Return a whole number, or None; Python refuses to read thousands of digits."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def address_text(address: Address) -> str:
@@ -64,14 +70,17 @@ def _members(text: str) -> dict[str, Address]:
             raise BadSetting(allowed) from None
     if len(members) > _MEMBERS_MAX:
         raise BadSetting(allowed)
+    if len(set(members.values())) < len(members):
+        raise BadSetting(f"addresses that differ: {allowed}")
     return members
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
+        number = _whole(text)
+        if number is None or not low <= number <= high:
             raise BadSetting(f"a whole number from {low} to {high}")
-        return int(text)
+        return number
 
     return parse
 

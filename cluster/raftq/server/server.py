@@ -67,15 +67,23 @@ class Server:
             "raftq_waiters", "Lease calls that wait.", lambda: self.service.waiters.waiting
         )
 
-    def start(self, native: tuple[str, int], http: tuple[str, int]) -> None:
-        """Listen on both addresses (host, port).
+    def start_native(self, address: tuple[str, int]) -> None:
+        """Listen for native clients on (host, port).
 
         Raises:
-            OSError: An address cannot be bound.
+            OSError: The address cannot be bound.
         """
-        self.native.listen(native[1], native[0])
-        self.http.listen(http[1], http[0])
-        self._measure_lag(asyncio.get_running_loop().time())
+        self.native.listen(address[1], address[0])
+
+    def start_http(self, address: tuple[str, int]) -> None:
+        """Listen for HTTP clients on (host, port).
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        self.http.listen(address[1], address[0])
+        if self._lag_timer is None:
+            self._measure_lag(asyncio.get_running_loop().time())
 
     async def drain(self, deadline: float) -> None:
         """Send clients elsewhere and let running calls end, until the deadline.

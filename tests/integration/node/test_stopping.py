@@ -129,7 +129,10 @@ def test_a_node_alone_stops_cleanly(tmp_path: Path) -> None:
     with LocalCluster(tmp_path, size=1) as single:
         (node,) = single.nodes
         queue = new_queue()
-        assert call(node, "POST", f"/v1/queues/{queue}/tasks", {"tasks": [{"payload": "x"}]}).status == 201
+        assert (
+            call(node, "POST", f"/v1/queues/{queue}/tasks", {"tasks": [{"payload": "x"}]}).status
+            == 201
+        )
         begun_at = time.monotonic()
         assert node.stop() == 0
         assert time.monotonic() - begun_at < 5.0

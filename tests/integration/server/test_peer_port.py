@@ -131,7 +131,5 @@ def test_garbage_from_one_that_poses_as_a_peer_only_costs_that_connection(
 
 
 def _reaches(node: NodeProcess, peer: NodeProcess) -> bool:
-    view = node.view()
-    nodes = view["nodes"] if view is not None else []
-    assert isinstance(nodes, list)
+    nodes = call(node, "GET", "/v1/cluster").json["nodes"]
     return any(each["id"] == peer.id and each["reachable"] for each in nodes)
