@@ -71,6 +71,7 @@ def check_clients(
         *durability.check_outcomes(timeline, machines, newest),
         *durability.check_terminal(timeline),
         *exclusion.check_exclusion(timeline),
+        *exclusion.check_lengths(timeline),
         *exclusion.check_rejections(timeline),
         *exclusion.check_expirations(timeline, facts),
         *fencing.check_tokens(timeline),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from raftq.core.machine import Machine
 from raftq.protocol.messages import TaskState
-from raftq.testing.checks.timeline import Timeline
+from raftq.testing.checks.timeline import Kind, Timeline
 from raftq.testing.checks.verdict import Violation
 
 
@@ -42,12 +42,11 @@ def _ranges(timeline: Timeline) -> tuple[dict[str, tuple[int, int]], dict[str, t
     """Return the least and greatest number of tasks enqueued and done in each queue."""
     enqueued: dict[str, tuple[int, int]] = {}
     done: dict[str, tuple[int, int]] = {}
+    is_any_acked = bool(timeline.blind_of(Kind.ACK))
     for task in timeline.tasks.values():
-        created = task.acknowledged()
+        created = task.acknowledged
         is_acked = task.accepted_ack() is not None
-        may_be_acked = any(task.possible_acks()) or any(
-            each.may_have_happened for each in timeline.blind
-        )
+        may_be_acked = is_any_acked or any(task.possible_acks())
         for queue in dict.fromkeys(each.queue for each in task.possible_creations()):
             is_here = created is not None and created.queue == queue
             _widen(enqueued, queue, low=is_here, high=True)

@@ -32,9 +32,11 @@ def check_delays(timeline: Timeline) -> Iterator[Violation]:
 
 def _enqueue_due(task: TaskView) -> tuple[float, Operation] | None:
     """Return when a task is due at the earliest, whichever of its enqueues created it."""
+    creations = task.possible_creations()
+    if any(each.new.delay_ms == 0 for each in creations):
+        return None
     dues = [
-        (each.operation.invoked_at_ms + each.new.delay_ms, each.operation)
-        for each in task.possible_creations()
+        (each.operation.invoked_at_ms + each.new.delay_ms, each.operation) for each in creations
     ]
     return min(dues, key=lambda each: each[0], default=None)
 

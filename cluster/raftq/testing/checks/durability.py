@@ -6,6 +6,7 @@ from math import inf
 from raftq.core.machine import Machine
 from raftq.protocol.messages import AckItem, TaskState
 from raftq.testing.checks.timeline import (
+    Kind,
     TaskView,
     Timeline,
     linearizable_reads,
@@ -34,7 +35,7 @@ def check_lost(
         return
     machine = machines[newest]
     for task in timeline.tasks.values():
-        created = task.acknowledged()
+        created = task.acknowledged
         status = machine.task(task.id)
         if status is None:
             is_forgotten = timeline.may_forget and any(task.possible_acks())
@@ -89,7 +90,7 @@ def _outcome(
     read: Operation | None,
 ) -> Iterator[Violation]:
     acks = [each for each in task.possible_acks() if each.token == token]
-    acks += [each for each in timeline.blind if each.token == token and each.may_have_happened]
+    acks += [each for each in timeline.blind.get(token or 0, []) if each.kind is Kind.ACK]
     where = [] if read is None else [read]
     before_ms = inf if read is None or read.ended_at_ms is None else read.ended_at_ms
     acks = [each for each in acks if each.operation.invoked_at_ms <= before_ms]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from raftq.protocol.errors import LeaseLost
+from raftq.protocol.messages import LeaseCall, Leased
 from raftq.testing.checks.timeline import Grant, Kind, Settling, TaskView, Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.facts import ClusterFacts, LeaseExpired
@@ -26,6 +27,17 @@ def check_exclusion(timeline: Timeline) -> Iterator[Violation]:
             until_ms = grant.valid_until_ms(timeline.bounds)
             if longest is None or until_ms > longest[0] or longest[1].may_be_released(until_ms):
                 longest = until_ms, grant
+
+
+def check_lengths(timeline: Timeline) -> Iterator[Violation]:
+    """A lease runs as long as was asked for; one that is told again, for what is left of it."""
+    for grant in timeline.grants.values():
+        for operation, leased in grant.replies:
+            assert isinstance(operation.call, LeaseCall) and isinstance(operation.reply, Leased)
+            asked_ms = operation.call.lease_ms
+            if leased.lease_ms != asked_ms and not operation.reply.is_repeat:
+                text = f"the lease {grant.token} runs {leased.lease_ms} ms, {asked_ms} were asked"
+                yield Violation("wrong-length", text, [operation])
 
 
 def check_rejections(timeline: Timeline) -> Iterator[Violation]:

@@ -1,6 +1,7 @@
 """The same ids again change nothing and get the same answer."""
 
 from collections.abc import Iterator
+from math import inf
 from typing import TypeAlias
 
 from raftq.protocol import limits
@@ -50,7 +51,7 @@ def _unjust_conflicts(timeline: Timeline) -> Iterator[Violation]:
             others = [
                 each
                 for task, new in zip(tasks, call.tasks, strict=True)
-                for each in task.possible_creations()
+                for each in task.possible_creations(operation.ended_at_ms or inf)
                 if _content(each) != (call.queue, new.payload)
             ]
             if not others:
@@ -67,9 +68,17 @@ def check_requests(timeline: Timeline) -> Iterator[Violation]:
         request = operation.call.worker, operation.call.request_id
         requests.setdefault(request, []).append(operation)
         asked.setdefault(operation.call.worker, set()).add(operation.call.request_id)
+    if not _all_are_remembered(timeline, len(requests)):
+        return
     for (worker, request_id), operations in requests.items():
         if len(operations) > 1 and len(asked[worker]) <= limits.LEASE_REQUESTS_KEPT_PER_WORKER:
             yield from _same_answer(f"{worker} {request_id}", operations)
+
+
+def _all_are_remembered(timeline: Timeline, requests: int) -> bool:
+    """Return whether the memory of requests is certainly large enough for all of them."""
+    tokens = max(timeline.grants, default=0)
+    return requests < limits.LEASE_REQUESTS_KEPT_MAX and tokens < limits.LEASE_TOKENS_KEPT_MAX
 
 
 def _same_answer(name: str, operations: list[Operation]) -> Iterator[Violation]:

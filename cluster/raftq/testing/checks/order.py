@@ -38,7 +38,7 @@ def _waiting_tasks(timeline: Timeline) -> list[_Waiting]:
     """Return the acknowledged tasks without a delay, whose priority is beyond doubt."""
     found: list[_Waiting] = []
     for task in timeline.tasks.values():
-        created = task.acknowledged()
+        created = task.acknowledged
         if created is None:
             continue
         creations = task.possible_creations()

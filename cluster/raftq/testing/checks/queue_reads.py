@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from math import inf
 
 from raftq.protocol.messages import Consistency, QueueCall, QueueStatus, TaskState
-from raftq.testing.checks.timeline import Timeline
+from raftq.testing.checks.timeline import Kind, Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.history import Operation
 
@@ -58,10 +58,10 @@ def check_queue_reads(timeline: Timeline) -> Iterator[Violation]:
 def _ranges(timeline: Timeline) -> tuple[dict[str, _Range], dict[str, _Range]]:
     enqueued: dict[str, _Range] = {}
     done: dict[str, _Range] = {}
-    blind = [each.operation for each in timeline.blind if each.may_have_happened]
-    blind_from_ms = min((each.invoked_at_ms for each in blind), default=inf)
+    blind = [each.operation.invoked_at_ms for each in timeline.blind_of(Kind.ACK)]
+    blind_from_ms = min(blind, default=inf)
     for task in timeline.tasks.values():
-        created, ack = task.acknowledged(), task.accepted_ack()
+        created, ack = task.acknowledged, task.accepted_ack()
         acks = [each.operation.invoked_at_ms for each in task.possible_acks()]
         first_asked: dict[str, float] = {}
         for each in task.possible_creations():
@@ -71,7 +71,7 @@ def _ranges(timeline: Timeline) -> tuple[dict[str, _Range], dict[str, _Range]]:
             there_by_ms = _end(created.operation) if created and is_here else inf
             enqueued.setdefault(queue, _Range()).add(there_by_ms, asked_at_ms)
             done_by_ms = _end(ack.operation) if ack and is_here else inf
-            done_from_ms = min(acks, default=blind_from_ms)
+            done_from_ms = min([*acks, blind_from_ms])
             if acks or blind:
                 done.setdefault(queue, _Range()).add(done_by_ms, done_from_ms)
     for ranges in [*enqueued.values(), *done.values()]:

@@ -36,7 +36,7 @@ def check_reads(timeline: Timeline) -> Iterator[Violation]:
 
 
 def _missed(timeline: Timeline, task: TaskView) -> Iterator[Violation]:
-    created = task.acknowledged()
+    created = task.acknowledged
     if created is None:
         return
     for read in task.reads:
@@ -69,16 +69,12 @@ def _contradictions(
         text = f"had failed {len(failed)} times, and shows {status.failures}"
         yield text, [grant.operation for grant in failed]
     possible = sum(any(g.possible(Kind.FAIL, before_ms=ended_ms)) for g in task.grants)
-    if status.failures > possible + _blind(timeline):
+    if status.failures > possible and not timeline.blind:
         yield f"shows {status.failures} failures of {possible} that were reported", []
 
 
 def _fails(grant: Grant) -> Iterator[Settling]:
     return grant.accepted(Kind.FAIL)
-
-
-def _blind(timeline: Timeline) -> int:
-    return sum(each.kind is Kind.FAIL for each in timeline.blind if each.may_have_happened)
 
 
 def _of_lease(

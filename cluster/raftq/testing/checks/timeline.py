@@ -168,6 +168,8 @@ class TaskView:
 
     id: bytes
     creations: list[Creation] = field(default_factory=list[Creation])
+    acknowledged: Creation | None = None
+    """The enqueue that was acknowledged first, if any was."""
     grants: list[Grant] = field(default_factory=list[Grant])
     """By token."""
     reads: list[Operation] = field(default_factory=list[Operation])
@@ -182,13 +184,8 @@ class TaskView:
         return [
             each
             for each in self.creations
-            if each.operation.may_have_happened and each.operation.invoked_at_ms <= before_ms
+            if each.operation.invoked_at_ms <= before_ms and each.operation.may_have_happened
         ]
-
-    def acknowledged(self) -> Creation | None:
-        """Return the enqueue that was acknowledged first, if any was."""
-        done = (each for each in self.creations if each.reply is not None)
-        return min(done, key=lambda each: each.operation.ended_at_ms or inf, default=None)
 
     def settlings(self) -> Iterator[tuple[Grant, Settling]]:
         """Yield all settlements with their leases."""
@@ -197,7 +194,7 @@ class TaskView:
     def accepted_ack(self) -> Settling | None:
         """Return the accepted ack that was answered first, if any was."""
         acks = (each for grant in self.grants for each in grant.accepted(Kind.ACK))
-        return min(acks, key=lambda each: each.operation.ended_at_ms or inf, default=None)
+        return min(acks, key=lambda each: _end(each.operation), default=None)
 
     def possible_acks(self, before_ms: float = inf) -> Iterator[Settling]:
         """Yield the acks that may have taken effect before an instant."""
@@ -222,8 +219,8 @@ class Timeline:
         self.queue_reads: list[Operation] = []
         self.clashes: list[tuple[Grant, Operation, LeasedTask]] = []
         """Replies that name a known token for something else."""
-        self.blind: list[Settling] = []
-        """Settlements with tokens that no reply had named."""
+        self.blind: dict[int, list[Settling]] = {}
+        """Settlements that may have happened, with tokens that no reply had named."""
         self._settlings: list[Settling] = []
         self._first_asked: dict[tuple[str, str], float] = {}
         for operation in self.operations:
@@ -244,6 +241,10 @@ class Timeline:
             found = self.tasks[task_id] = TaskView(task_id)
         return found
 
+    def blind_of(self, kind: Kind) -> list[Settling]:
+        """Return the settlements of one kind that may have settled any task."""
+        return [each for some in self.blind.values() for each in some if each.kind is kind]
+
     # ------------------------------------------------------------ sorting
 
     def _sort(self, operation: Operation) -> None:
@@ -252,8 +253,7 @@ class Timeline:
                 reply = operation.reply
                 known = reply.tasks if isinstance(reply, Enqueued) else []
                 for new, answer in zip_longest(call.tasks, known[: len(call.tasks)]):
-                    creation = Creation(operation, call.queue, new, answer)
-                    self.task(new.id).creations.append(creation)
+                    self._sort_creation(Creation(operation, call.queue, new, answer))
             case LeaseCall() as call:
                 self._sort_lease(operation, call)
             case TaskCall(task_id=task_id):
@@ -270,6 +270,14 @@ class Timeline:
                     may = operation.may_have_happened
                     settling = Settling(operation, _KINDS[type(call)], item, outcome, may)
                     self._settlings.append(settling)
+
+    def _sort_creation(self, creation: Creation) -> None:
+        task = self.task(creation.new.id)
+        task.creations.append(creation)
+        if creation.reply is not None:
+            known = task.acknowledged
+            if known is None or _end(creation.operation) < _end(known.operation):
+                task.acknowledged = creation
 
     def _sort_lease(self, operation: Operation, call: LeaseCall) -> None:
         self.lease_calls.append(operation)
@@ -303,22 +311,24 @@ class Timeline:
             if settling.is_refused and settling.kind is Kind.ACK:
                 # An ack that had counted in an earlier try is answered "done" while remembered.
                 settling.may_have_happened = self.may_forget
-            if grant is None:
-                self.blind.append(settling)
-            else:
+            if grant is not None:
                 grant.settlings.append(settling)
+            elif settling.may_have_happened:
+                self.blind.setdefault(settling.token, []).append(settling)
 
     def _may_forget(self) -> bool:
         """Return whether a finished task may have been forgotten: by age, number or bytes."""
         acks = [each.item for each in self._settlings if isinstance(each.item, AckItem)]
-        result_bytes = sum(len(item.result or b"") for item in acks)
+        fails = [each.item for each in self._settlings if isinstance(each.item, FailItem)]
+        kept_bytes = sum(len(item.result or b"") for item in acks)
+        kept_bytes += sum(len(item.error) for item in fails)
         times = [operation.invoked_at_ms for operation in self.operations]
         times += [each.ended_at_ms for each in self.operations if each.ended_at_ms is not None]
         passed_ms = max(times, default=0.0) - min(times, default=0.0)
         return (
             passed_ms + self.bounds.wall_error_ms >= limits.RESULT_RETENTION_MS
             or len(acks) >= limits.RESULTS_KEPT_MAX
-            or result_bytes >= limits.RESULT_BYTES_KEPT_MAX
+            or kept_bytes >= limits.RESULT_BYTES_KEPT_MAX
         )
 
 
@@ -344,6 +354,10 @@ def states_told(task: TaskView) -> Iterator[tuple[Operation, TaskState]]:
     for _, settling in task.settlings():
         if settling.outcome is not None and settling.outcome.state is not None:
             yield settling.operation, settling.outcome.state
+
+
+def _end(operation: Operation) -> float:
+    return inf if operation.ended_at_ms is None else operation.ended_at_ms
 
 
 def _lease_ms(extension: Settling) -> int:
