@@ -6,6 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+
+from raftq.cli.commands import run
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("RAFTQ_")}
 
@@ -30,6 +33,34 @@ def raftq(*arguments: str, stdin: bytes = b"", **environment: str) -> Ended:
         env=ENVIRONMENT | environment,
     )
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def raftq_inside(*arguments: str, stdin: bytes = b"", **environment: str) -> Ended:
+    """Run `raftq` in this process, which is much faster than in one of its own."""
+    before = dict(os.environ), sys.stdin, sys.stdout, sys.stderr
+    streams = [TextIOWrapper(BytesIO(each), encoding="utf-8") for each in (stdin, b"", b"")]
+    try:
+        for key in before[0].keys() - ENVIRONMENT.keys():
+            del os.environ[key]
+        os.environ.update(environment)
+        sys.stdin, sys.stdout, sys.stderr = streams
+        try:
+            run(arguments)
+            code: object = 0
+        except SystemExit as end:
+            code = end.code or 0
+    finally:
+        _, sys.stdin, sys.stdout, sys.stderr = before
+        os.environ.clear()
+        os.environ.update(before[0])
+    assert isinstance(code, int)
+    return Ended(code, _written(streams[1]), _written(streams[2]))
+
+
+def _written(stream: TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 def start_raftq(*arguments: str, **environment: str) -> subprocess.Popen[str]:

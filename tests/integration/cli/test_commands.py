@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.clusters import Ended, raftq, start_raftq, wait_until
+from tests.support.clusters import Ended, raftq, raftq_inside, start_raftq, wait_until
 
 from raftq.cli.local_cluster import LocalCluster
 
@@ -29,7 +29,7 @@ class Shell:
         self.queue = f"q-{uuid4().hex}"
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> Ended:
-        return raftq(*arguments, stdin=stdin, RAFTQ_ADDRESSES=self.cluster.addresses)
+        return raftq_inside(*arguments, stdin=stdin, RAFTQ_ADDRESSES=self.cluster.addresses)
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         ended = self(*arguments, "--json")
@@ -122,6 +122,15 @@ def test_the_cluster_is_shown_in_words_and_as_json(shell: Shell, words: tuple[st
     assert sorted(node["role"] for node in facts["nodes"]).count("leader") == 1
     table = shell(*words).out
     assert all(node["native_address"] in table for node in facts["nodes"])
+
+
+def test_the_program_itself_does_the_same(shell: Shell) -> None:
+    address = ("--address", shell.cluster.addresses)
+    added = raftq("enqueue", shell.queue, "-", *address, stdin=b"\xff\x00")
+    assert (added.code, added.err) == (0, "")
+    leased = json.loads(raftq("lease", shell.queue, *address, "--json").out)["leases"]
+    assert base64.b64decode(leased[0]["payload_base64"]) == b"\xff\x00"
+    assert raftq("ack", str(leased[0]["token"]), *address).out == "done\n"
 
 
 def test_a_payload_is_read_from_stdin_byte_for_byte(shell: Shell) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from tests.support.clusters import ENVIRONMENT, raftq
+from tests.support.clusters import ENVIRONMENT, raftq, raftq_inside
 
 from raftq.cli import output
 from raftq.protocol.errors import ERRORS_BY_CODE, OutcomeUnknown, UnavailableError
@@ -22,14 +22,14 @@ COMMANDS = [
 
 
 def test_help_names_every_command() -> None:
-    ended = raftq("--help")
+    ended = raftq_inside("--help")
     assert ended.code == 0
     assert all(command in ended.out for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(command: str) -> None:
-    ended = raftq(command, "--help")
+    ended = raftq_inside(command, "--help")
     assert ended.code == 0 and f"raftq {command}" in ended.out
 
 
@@ -40,7 +40,7 @@ def test_the_version_is_one_line() -> None:
 
 
 def test_an_unknown_command_is_a_usage_error_with_a_suggestion() -> None:
-    ended = raftq("enqeue")
+    ended = raftq_inside("enqeue")
     assert (ended.code, ended.out) == (2, "")
     assert "Did you mean" in ended.err and "enqueue" in ended.err
 
@@ -52,16 +52,19 @@ def test_no_color_is_obeyed(arguments: tuple[str, ...]) -> None:
 
 
 def test_without_a_cluster_the_error_says_what_to_do() -> None:
-    ended = raftq("queue", "q", "--timeout", "300ms", "--address", "127.0.0.1:1")
+    ended = raftq_inside("queue", "q", "--timeout", "300ms", "--address", "127.0.0.1:1")
     assert (ended.code, ended.out) == (4, "")
     assert "127.0.0.1:1" in ended.err and "raftq dev" in ended.err
 
 
 def test_addresses_of_the_environment_give_way_to_the_flag() -> None:
     short = ("--timeout", "100ms")
-    assert "127.0.0.1:2" in raftq("queue", "q", *short, RAFTQ_ADDRESSES="127.0.0.1:2").err
+    assert "127.0.0.1:2" in raftq_inside("queue", "q", *short, RAFTQ_ADDRESSES="127.0.0.1:2").err
     flag = ("--address", "127.0.0.1:3")
-    assert "127.0.0.1:3" in raftq("queue", "q", *short, *flag, RAFTQ_ADDRESSES="127.0.0.1:2").err
+    assert (
+        "127.0.0.1:3"
+        in raftq_inside("queue", "q", *short, *flag, RAFTQ_ADDRESSES="127.0.0.1:2").err
+    )
 
 
 def test_each_error_code_has_the_exit_code_of_what_to_do_about_it() -> None:
