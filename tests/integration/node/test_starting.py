@@ -130,7 +130,7 @@ def test_a_taken_address_is_code_3_and_named(
     running: NodeProcess, tmp_path: Path, listener: str
 ) -> None:
     address = {"native": running.native, "http": running.http, "peer": running.peer}[listener]
-    taken = Outcome(*arguments(tmp_path, **{listener: address}))
+    taken = Outcome(*arguments(tmp_path), f"--{listener}", address)
     assert taken.code == 3
     assert f"{listener} is {address}" in taken.last_words
     assert "in use" in taken.last_words

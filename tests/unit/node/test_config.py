@@ -20,9 +20,9 @@ def read(environment: dict[str, str] | None = None, **settings: str) -> NodeConf
     return read_config(flags(**(NEEDED | settings)), environment or {})
 
 
-def wrong(environment: dict[str, str] | None = None, **settings: str) -> str:
+def wrong(**settings: str) -> str:
     with pytest.raises(ConfigError) as error:
-        read(environment, **settings)
+        read_config(flags(**(NEEDED | settings)), {})
     return str(error.value)
 
 
