@@ -47,7 +47,7 @@ class AppliedEntry(Struct, frozen=True, tag="applied"):
     node: str
     index: int
     term: int
-    """The entry's."""
+    """The entry's; 0 if the harness does not know it."""
     crc: int
     """Of the entry's bytes."""
     state_hash: str

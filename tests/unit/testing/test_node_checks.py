@@ -76,6 +76,11 @@ CASES = {
         [_applied("n1", 1), NodeStarted(2, "n1"), _applied("n1", 1, term=2)],
         [_applied("n1", 1), NodeStarted(2, "n1"), _applied("n1", 1)],
     ),
+    "equal entries, whatever term the harness missed": Case(
+        "applied-divergence",
+        [_applied("n1", 1), _applied("n2", 1, term=0, crc=8)],
+        [_applied("n1", 1), _applied("n2", 1, term=0)],
+    ),
     "equal states at equal indexes": Case(
         "state-divergence",
         [_applied("n1", 1, state="s"), _applied("n2", 1, state="t")],

@@ -56,7 +56,7 @@ def check_completeness(facts: ClusterFacts) -> Iterator[Violation]:
     """Leader completeness: what was committed in a term is in the log of every later leader."""
     committed: dict[int, AppliedEntry] = {}
     for event in facts.events:
-        if isinstance(event, AppliedEntry) and event.node_term is not None:
+        if isinstance(event, AppliedEntry) and event.node_term is not None and event.term:
             known = committed.get(event.index)
             if known is None or (known.node_term or 0) > event.node_term:
                 committed[event.index] = event
@@ -90,7 +90,8 @@ def check_applied(facts: ClusterFacts) -> Iterator[Violation]:
     for event in facts.events:
         if isinstance(event, AppliedEntry):
             first = known.setdefault(event.index, event)
-            if (first.term, first.crc) != (event.term, event.crc):
+            is_other_term = first.term != event.term and first.term and event.term
+            if is_other_term or first.crc != event.crc:
                 text = _differ(first, event.node, event.at_ms, "applied different entries")
                 yield Violation("applied-divergence", text)
             elif first.state_hash != event.state_hash:
