@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from raftq.protocol.errors import StorageError
 from raftq.storage.journal import Journal
 
 
@@ -56,7 +57,11 @@ class GroupCommit:
             if error is not None:
                 self._on_failure(error)
                 return
-            self._journal.finish_sync(job)
+            try:
+                self._journal.finish_sync(job)  # It may write, and find the disk full.
+            except StorageError as failure:
+                self._on_failure(failure)
+                return
             self.syncs_total += 1
             self._on_durable()
 
