@@ -36,6 +36,8 @@ class Load:
     runners: int = 1
     """Workers that use `raftq.worker.Worker`."""
     readers: int = 1
+    patient: int = 0
+    """Workers that hold a task for long and must not lose it."""
     pause: float = 0.05
     """Between two calls of one client, on average."""
     call_timeout: float = 2.0
@@ -260,6 +262,38 @@ def runner(load: Load) -> Callable[[Surroundings], Awaitable[None]]:
             await asyncio.sleep(0.1)
         worker.stop()
         await running
+
+    return run
+
+
+def patient(load: Load, on_robbed: Callable[[str], None]) -> Callable[..., Awaitable[None]]:
+    """Return a program that extends a short lease in time, again and again.
+
+    Args:
+        load: How long things take.
+        on_robbed: Called with words when a lease that was extended in time is lost.
+    """
+    lease = load.lease / 2
+
+    async def hold(around: Surroundings, held: LeasedTask) -> None:
+        while not around.is_stopping():
+            await asyncio.sleep(lease / 3)
+            try:
+                await around.client.extend(held.token, lease, timeout=8.0)
+            except RaftqError as error:
+                if error.code == "lease_lost":
+                    on_robbed(f"{around.name} lost lease {held.token}, which it extended in time")
+                return
+        await around.client.requeue(held.token)
+
+    async def run(around: Surroundings) -> None:
+        while not around.is_stopping():
+            with suppress(RaftqError):
+                leases = await around.client.lease(
+                    list(QUEUES), worker=around.name, lease=lease, wait=0.5
+                )
+                if leases:
+                    await hold(around, leases[0])
 
     return run
 

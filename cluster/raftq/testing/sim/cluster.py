@@ -14,6 +14,7 @@ from raftq.testing.sim.clients import (
     KnownTasks,
     Load,
     drainer,
+    patient,
     producer,
     reader,
     runner,
@@ -100,6 +101,7 @@ class SimCluster:
             "producer": (load.producers, producer(load, self.known)),
             "worker": (load.workers, worker(load)),
             "runner": (load.runners, runner(load)),
+            "patient": (load.patient, patient(load, self._on_robbed)),
             "reader": (load.readers, reader(load, self.known)),
         }
         return [
@@ -125,6 +127,15 @@ class SimCluster:
     def _on_bug(self, who: str, text: str) -> None:
         self.violations.append(Violation("bug", f"{who}: {text}"))
 
+    def _on_robbed(self, text: str) -> None:
+        self.expect(False, "robbed-worker", text)
+
+    def expect(self, holds: bool, rule: str, text: str) -> None:
+        """Demand something that only this run's scenario knows of."""
+        if not holds:
+            self.world.note(f"violated: {rule}")
+            self.violations.append(Violation(rule, text))
+
     # ------------------------------------------------------------ a run
 
     def run(self, scenario: "Callable[[SimCluster], Awaitable[None]]") -> None:
@@ -145,6 +156,7 @@ class SimCluster:
             recovery_ms=RECOVERY_SECONDS * 1_000,
             quick_ms=4.5,
         )
+        self.violations += self.observer.violations
         self.violations += check_all(self.history, self.observer.facts, bounds)
 
     def _play(self, scenario: "Callable[[SimCluster], Awaitable[None]]") -> None:
@@ -183,10 +195,12 @@ class SimCluster:
         for client in self.clients:
             client.is_stopping = True
         self.drainer.start(self.plan.load.call_timeout)
-        self.world.run(healed_at + DRAIN_SECONDS, lambda: self.drainer.is_finished)
+        # A wall clock that was ahead holds back delayed tasks until the others have caught up.
+        seconds = DRAIN_SECONDS + self.wall_error_ms / 1_000
+        self.world.run(healed_at + seconds, lambda: self.drainer.is_finished)
         self.observer.facts.is_drained = self.drainer.is_finished
         if not self.drainer.is_finished:
-            text = f"tasks are left {DRAIN_SECONDS:g} s after the last fault"
+            text = f"tasks are left {seconds:g} s after the last fault"
             self.violations.append(Violation("not-drained", text))
 
     def _converge(self) -> None:

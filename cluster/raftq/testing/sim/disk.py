@@ -30,6 +30,10 @@ from raftq.testing.sim.world import World
 PAGE_BYTES: Final = 512
 
 
+def _honest(_path: Path) -> bool:
+    return False
+
+
 class SimDisk:
     """One machine's disk.
 
@@ -38,6 +42,9 @@ class SimDisk:
         machine: Whose it is.
         sync_seconds: The mean time of a sync.
     """
+
+    lies_about: Callable[[Path], bool] = staticmethod(_honest)
+    """Tells for which paths a sync does nothing; replaced by mutations."""
 
     def __init__(self, world: World, machine: str, sync_seconds: float = 0.001) -> None:
         self.world = world
@@ -55,6 +62,7 @@ class SimDisk:
 
     def _join(self) -> None:
         self.files.before_sync = self._before_sync
+        self.files.is_lying = self.lies_about
 
     def _before_sync(self, path: Path) -> None:
         if self.syncs_to_fail:

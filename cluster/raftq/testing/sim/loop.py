@@ -28,6 +28,8 @@ TURN_SECONDS: Final = 20e-6
 """What each turn takes, at least."""
 CLOCK_READ_SECONDS: Final = 5e-6
 """How far the clock moves when PySyncObj reads it, so that its loops that wait for it end."""
+_CLOCK_READS_MAX: Final = 2_000
+"""Reads in one turn that show that such a loop waits."""
 
 
 class ProcessKilled(BaseException):
@@ -93,6 +95,7 @@ class Process(asyncio.AbstractEventLoop):
         self._is_scheduled = False
         self._busy_until = 0.0
         self._spent = 0.0
+        self._clock_reads = 0
         world.processes.append(self)
 
     # ------------------------------------------------------------ life
@@ -114,6 +117,14 @@ class Process(asyncio.AbstractEventLoop):
     def spend(self, seconds: float) -> None:
         """Let the current turn take longer: the process is blocked."""
         self._spent += seconds
+
+    def read_clock(self) -> float:
+        """Return the monotonic clock, to code that may wait for it without returning."""
+        self._spent += CLOCK_READ_SECONDS
+        self._clock_reads += 1
+        if self._clock_reads == _CLOCK_READS_MAX and self.on_error is not None:
+            self.on_error(f"it read the clock {_CLOCK_READS_MAX} times in one turn: it spins")
+        return self.time()
 
     def bury(self) -> None:
         """Close what is left of the coroutines, at a moment that does not depend on the garbage
@@ -151,6 +162,7 @@ class Process(asyncio.AbstractEventLoop):
         world, ready = self.world, self._ready
         world.current = self
         self._spent = TURN_SECONDS
+        self._clock_reads = 0
         self._is_scheduled = True  # What becomes ready now belongs to the next turn.
         asyncio._set_running_loop(self)
         try:

@@ -126,6 +126,11 @@ class SimNode:
         """Whether a process is running, be it paused."""
         return self.process is not None and self.process.is_alive
 
+    @property
+    def path(self) -> Path:
+        """The data folder."""
+        return Path("/", self.name)
+
     def start(self) -> None:
         """Switch the machine on, if it is off, and start the process."""
         assert not self.is_up, f"{self.name} runs already"
@@ -239,7 +244,7 @@ class SimNode:
     def _config(self) -> NodeConfig:
         return NodeConfig(
             node_id=self.name,
-            data_dir=Path("/", self.name),
+            data_dir=self.path,
             native=(self.name, NATIVE_PORT),
             http=(self.name, 7611),
             peer=(self.name, PEER_PORT),

@@ -8,6 +8,7 @@ from google_crc32c import value as crc32c
 from raftq.core.machine import Machine
 from raftq.core.state import State
 from raftq.core.task import Task
+from raftq.testing.checks import Violation
 from raftq.testing.facts import (
     AppliedEntry,
     ClusterFacts,
@@ -32,6 +33,8 @@ class Observer:
     def __init__(self, world: World) -> None:
         self.world = world
         self.facts = ClusterFacts()
+        self.violations: list[Violation] = []
+        """What no record shows."""
         self.watches: dict[str, NodeWatch] = {}
 
     def on_started(self, node: SimNode) -> None:
@@ -41,6 +44,12 @@ class Observer:
         watch = self.watches[node.name] = NodeWatch(self, node.name, node.replica)
         node.replica.watcher = watch
         node.process.on_turn = watch.look
+
+    def on_time_back(self, node: str, before: tuple[int, int], now: tuple[int, int]) -> None:
+        """A machine's lease time or wall time went back."""
+        if not any(violation.rule == "time-back" for violation in self.violations):
+            text = f"lease time and wall time of {node} went from {before} back to {now}"
+            self.violations.append(Violation("time-back", text))
 
     def on_expired(self, task: Task) -> None:
         """A machine lets a lease run out."""
@@ -63,10 +72,12 @@ class NodeWatch:
         self._term = -1
         self._leads: int | None = None
         self._seen_at = -1.0
-        self._applied = 0
+        self._times = (0, 0)
 
     def look(self) -> None:
         """Notice what the last turn changed."""
+        if self._replica.failed.done():
+            return  # It fell silent; what it had not made durable it has told nobody.
         engine = self._replica.parts.engine
         term = engine.term
         self._notice_snapshot(engine.applied_index)
@@ -99,7 +110,11 @@ class NodeWatch:
         parts = self._replica.parts
         log = parts.log
         held = log.first_index <= index <= log.last_index
-        self._applied = index
+        machine = self._replica.machine
+        times = (machine.lease_now_ms, machine.wall_now_ms)
+        if times[0] < self._times[0] or times[1] < self._times[1]:
+            self._observer.on_time_back(self._node, self._times, times)
+        self._times = times
         self._events.append(
             AppliedEntry(
                 self._world.now_ms,
@@ -107,7 +122,7 @@ class NodeWatch:
                 index,
                 log.term_at(index) if held else 0,
                 crc32c(entry),
-                self._replica.machine.state_hash,
+                machine.state_hash,
                 parts.engine.term,
             )
         )

@@ -16,7 +16,6 @@ import pysyncobj.syncobj as pysyncobj_module
 
 from raftq.protocol import limits
 from raftq.storage import segment as segment_module
-from raftq.testing.sim.loop import CLOCK_READ_SECONDS
 from raftq.testing.sim.patching import Patch, patched
 from raftq.testing.sim.world import World
 
@@ -46,8 +45,7 @@ class _Seams:
         """Return the clock of the process that runs; reading it takes time."""
         process = self._world.current
         assert process is not None, "PySyncObj runs outside a process"
-        process.spend(CLOCK_READ_SECONDS)
-        return process.time()
+        return process.read_clock()
 
     def random(self) -> float:
         """Stand in for `random.random`, whose only use is a timer that is switched off."""

@@ -1,0 +1,141 @@
+"""Mutations of elections, confirmed reads and the leader's clocks."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Final, cast
+
+from raftq.consensus import leader_clock as leader_clock_module
+from raftq.consensus.peers.messages import RaftMessage, TermNote
+from raftq.consensus.raft.elector import Elector
+from raftq.consensus.raft.engine import Engine
+from raftq.core.state import State
+from raftq.testing.sim.mutations.mutation import Inside, Mutation
+from raftq.testing.sim.patching import Patch, original
+
+
+def _pre_vote() -> list[Patch]:
+    def campaign(self: Inside, now: float) -> None:
+        self._deadline = now + self._pause()
+        self._raft.start_election()
+
+    return [(Elector, "_ask_for_pre_votes", campaign), *_stickiness()]
+
+
+def _stickiness() -> list[Patch]:
+    def follows(self: Inside) -> bool:
+        return False
+
+    return [(Elector, "_follows_living_leader", follows)]
+
+
+def _term_note() -> list[Patch]:
+    on_message = cast("Callable[[Inside, str, object], None]", original(Elector, "on_message"))
+
+    def deaf(self: Inside, peer: str, message: object) -> None:
+        if not isinstance(message, TermNote):
+            on_message(self, peer, message)
+
+    return [(Elector, "on_message", deaf)]
+
+
+def _step_down() -> list[Patch]:
+    init = cast("Callable[..., None]", original(Engine, "__init__"))
+
+    def stubborn(self: Inside, *args: object, **settings: object) -> None:
+        init(self, *args, **{**settings, "fallback": 30.0})
+
+    return [(Engine, "__init__", stubborn)]
+
+
+def _read_barrier() -> list[Patch]:
+    def confirm(self: Inside, done: Callable[[bool], None]) -> None:
+        done(self._raft.is_leader)
+
+    return [(Elector, "confirm_read", confirm)]
+
+
+def _read_round() -> list[Patch]:
+    confirm = cast("Callable[[Inside, object], None]", original(Elector, "confirm_read"))
+
+    def earlier(self: Inside, done: object) -> None:
+        confirm(self, done)
+        if self._reads:
+            self._reads[-1].round = max(self._heartbeat_round - 3, 0)
+            self._finish_reads()
+
+    return [(Elector, "confirm_read", earlier)]
+
+
+def _read_own_term() -> list[Patch]:
+    def any_term(self: Inside) -> int:
+        return int(self._raft.raftLastApplied)
+
+    return [(Engine, "read_index", property(any_term))]
+
+
+def _transfer_tag() -> list[Patch]:
+    def tag(self: Inside, message: RaftMessage) -> RaftMessage:
+        return message
+
+    return [(Elector, "tag", tag)]
+
+
+def _lease_step() -> list[Patch]:
+    return [(leader_clock_module, "STEP_MAX_MS", inf)]
+
+
+def _grace() -> list[Patch]:
+    return [(leader_clock_module, "GRACE_MS", 0.0)]
+
+
+def _wall_max() -> list[Patch]:
+    advance = cast("Callable[[Inside, int, int], None]", original(State, "advance"))
+
+    def back(self: Inside, lease_advance_ms: int, wall_at_ms: int) -> None:
+        self.wall_now_ms = min(self.wall_now_ms, wall_at_ms)
+        advance(self, lease_advance_ms, wall_at_ms)
+
+    return [(State, "advance", back)]
+
+
+MUTATIONS: Final[dict[str, Mutation]] = {
+    "pre-vote": Mutation(
+        "a node campaigns without asking, and is heard by nodes that follow a leader",
+        _pre_vote,
+        ("rejoin",),
+    ),
+    "stickiness": Mutation(
+        "candidates are heard while the leader is alive", _stickiness, ("rejoin",)
+    ),
+    "term-note": Mutation(
+        "a deposed leader is not told of the newer term", _term_note, ("rejoin", "partitions")
+    ),
+    "step-down": Mutation(
+        "a leader without a majority believes in itself for 30 s", _step_down, ("deposed",)
+    ),
+    "read-barrier": Mutation(
+        "a leader answers reads without asking its quorum", _read_barrier, ("deposed", "partitions")
+    ),
+    "read-round": Mutation(
+        "a read counts heartbeats that were answered before it",
+        _read_round,
+        ("deposed", "partitions"),
+    ),
+    "read-own-term": Mutation(
+        "a new leader answers before an entry of its own term is committed",
+        _read_own_term,
+        ("crashes", "partitions"),
+    ),
+    "transfer-tag": Mutation(
+        "an election that the leader asked for is refused like any other",
+        _transfer_tag,
+        ("rolling-restart",),
+    ),
+    "lease-step-cap": Mutation(
+        "the time in which a leader stood still ages leases", _lease_step, ("freezes",)
+    ),
+    "grace-period": Mutation(
+        "leases age from the first moment of a leadership", _grace, ("steady",)
+    ),
+    "wall-clock-max": Mutation("wall time may go back", _wall_max, ("clock-steps", "crashes")),
+}

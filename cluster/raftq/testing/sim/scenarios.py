@@ -1,0 +1,428 @@
+"""What is done to a cluster: each scenario is a coroutine in virtual time, driven by the seed.
+
+A scenario only makes things worse; the run ends every fault by itself afterwards and demands
+progress. To add one, write a coroutine and name it in `SCENARIOS`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Final
+
+from raftq.testing.memory_files import Keep, Kept
+from raftq.testing.sim import trials
+from raftq.testing.sim.clients import Load
+from raftq.testing.sim.cluster import Plan, SimCluster
+from raftq.testing.sim.node import NodeSettings, SimNode
+
+Act = Callable[[SimCluster], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A named way to suffer.
+
+    Args:
+        summary: One line for people.
+        act: What happens.
+        plan: What the run is made of; the number of nodes may be changed.
+    """
+
+    summary: str
+    act: Act
+    plan: Plan = field(default_factory=Plan)
+
+
+# ---------------------------------------------------------------- what can be done
+
+
+async def pause(cluster: SimCluster, mean: float) -> None:
+    """Let a random time pass."""
+    await asyncio.sleep(cluster.random.expovariate(1 / mean))
+
+
+def some_up(cluster: SimCluster) -> SimNode | None:
+    """Return a node that runs, more often the leader than another."""
+    up = [node for node in cluster.nodes if node.is_up]
+    leading = [node for node in up if node.replica is not None and node.replica.is_leader]
+    if leading and cluster.random.random() < 0.5:
+        return leading[0]
+    return cluster.random.choice(up) if up else None
+
+
+def kept(random: Random) -> Kept:
+    """Return what a loss of power keeps."""
+    return random.choice((Keep.NOTHING, Keep.EVERYTHING, random, random))
+
+
+def minority(cluster: SimCluster) -> int:
+    """Return how many nodes may be down while a majority is up."""
+    return (len(cluster.nodes) - 1) // 2
+
+
+async def crash(cluster: SimCluster, node: SimNode, *, power: bool) -> None:
+    """Kill a node's process, or cut its power; now, or between two steps of its next writes."""
+    random = cluster.random
+    keep = kept(random) if power else None
+    if random.random() < 0.5:
+        node.cut_keeps = keep
+        node.disk.cut_in(random.choice((random.randint(0, 40), random.randint(0, 3_000))))
+        await asyncio.sleep(0.2)
+    if node.is_up:
+        node.disk.uncut()
+        node.cut_keeps = None
+        if keep is None:
+            node.kill()
+        else:
+            node.lose_power(keep)
+
+
+async def bring_back(cluster: SimCluster, node: SimNode, mean: float) -> None:
+    """Start a node after a while, unless somebody did."""
+    await pause(cluster, mean)
+    if not node.is_up:
+        node.start()
+
+
+def partition(cluster: SimCluster) -> None:
+    """Cut the network: one way between two, around one node, or into two halves."""
+    random, network = cluster.random, cluster.network
+    names = [node.name for node in cluster.nodes]
+    random.shuffle(names)
+    kind = random.choice(("one way", "one way", "around", "halves", "inbound"))
+    count = 1 if kind != "halves" else random.randint(1, len(names) - 1)
+    inside, outside = names[:count], names[count:]
+    if kind == "one way":
+        outside = outside[:1]
+    cluster.world.note(f"partition {kind}: {inside} | {outside}")
+    for first in inside:
+        for second in outside:
+            network.block(second, first)
+            if kind in ("around", "halves"):
+                network.block(first, second)
+
+
+def break_some(cluster: SimCluster) -> None:
+    """Break the connections between two nodes: for both, or first for one of them."""
+    random = cluster.random
+    first, second = random.sample([node.name for node in cluster.nodes], 2)
+    if random.random() < 0.5:
+        cluster.world.note(f"connections between {first} and {second} break")
+        cluster.network.break_connections(first, second)
+    else:
+        lag = random.uniform(0.05, 1.5)
+        cluster.world.note(f"{first} loses its connections, {second} hears them for {lag:.2f} s")
+        cluster.network.break_one_side(first, second, lag)
+
+
+def slow_some(cluster: SimCluster) -> None:
+    """Make one direction of a link slow."""
+    first, second = cluster.random.sample([node.name for node in cluster.nodes], 2)
+    cluster.network.slow[first, second] = cluster.random.choice((0.02, 0.1, 0.3))
+
+
+async def freeze(cluster: SimCluster, seconds: float) -> None:
+    """Pause a node or a client for a while."""
+    random = cluster.random
+    victims = [node.process for node in cluster.nodes if node.is_up]
+    victims += [c.process for c in cluster.clients if c.process and c.process.is_alive]
+    victim = random.choice(victims)
+    if random.random() < 0.6:
+        node = some_up(cluster)
+        victim = node.process if node is not None else victim
+    if victim is not None:
+        cluster.world.note(f"{victim.name} is frozen for {seconds:.2f} s")
+        victim.pause()
+        await asyncio.sleep(seconds)
+        victim.resume()
+
+
+def kill_a_client(cluster: SimCluster) -> None:
+    """Kill a client in the middle of whatever it does, and start it anew."""
+    client = cluster.random.choice(cluster.clients)
+    client.kill()
+    client.start(cluster.plan.load.call_timeout)
+
+
+# ---------------------------------------------------------------- scenarios
+
+
+async def calm(cluster: SimCluster) -> None:
+    """Nothing happens."""
+    await asyncio.sleep(cluster.plan.seconds)
+
+
+async def crashes(cluster: SimCluster) -> None:
+    """Processes are killed, one after another and several at once, in the middle of writes."""
+    end = cluster.world.now + cluster.plan.seconds
+    await pause(cluster, 1.0)
+    returning: list[asyncio.Task[None]] = []
+    while cluster.world.now < end:
+        node = some_up(cluster)
+        if node is not None:
+            await crash(cluster, node, power=False)
+            back = bring_back(cluster, node, cluster.random.choice((0.05, 0.3, 1.0)))
+            returning.append(asyncio.create_task(back))
+        if cluster.random.random() < 0.2:
+            kill_a_client(cluster)
+        await pause(cluster, 0.4)
+    await asyncio.gather(*returning)
+
+
+async def power_loss(cluster: SimCluster) -> None:
+    """A minority loses power, again and again."""
+    end = cluster.world.now + cluster.plan.seconds
+    await pause(cluster, 1.0)
+    returning: list[asyncio.Task[None]] = []
+    while cluster.world.now < end:
+        node = some_up(cluster)
+        down = sum(not each.is_up for each in cluster.nodes)
+        if node is not None and down < minority(cluster):
+            await crash(cluster, node, power=True)
+            returning.append(asyncio.create_task(bring_back(cluster, node, 0.3)))
+        await pause(cluster, 0.3)
+    await asyncio.gather(*returning)
+
+
+async def blackout(cluster: SimCluster) -> None:
+    """The whole cluster loses power at once, and each node comes back when it likes."""
+    for _ in range(max(1, int(cluster.plan.seconds / 2.5))):
+        await asyncio.sleep(cluster.random.uniform(0.8, 2.0))
+        up = [node for node in cluster.nodes if node.is_up]
+        if cluster.random.random() < 0.5:
+            await crash(cluster, cluster.random.choice(up), power=True)
+        for node in up:
+            if node.is_up:
+                node.lose_power(kept(cluster.random))
+        await asyncio.gather(*(bring_back(cluster, node, 0.2) for node in cluster.nodes))
+
+
+async def partitions(cluster: SimCluster) -> None:
+    """The network is cut in every way, connections break, old ones still deliver."""
+    end = cluster.world.now + cluster.plan.seconds
+    await pause(cluster, 0.8)
+    while cluster.world.now < end:
+        event = cluster.random.choice(("cut", "cut", "break", "break", "slow", "freeze"))
+        if event == "cut":
+            partition(cluster)
+            await pause(cluster, cluster.random.choice((0.3, 1.0)))
+            cluster.network.heal()
+        elif event == "break":
+            break_some(cluster)
+        elif event == "slow":
+            slow_some(cluster)
+        else:
+            await freeze(cluster, cluster.random.uniform(0.2, 1.0))
+        await pause(cluster, 0.3)
+
+
+async def bad_disks(cluster: SimCluster) -> None:
+    """Disks are slow, full, or fail: a node that fails to sync stops, and its machine reboots."""
+    end = cluster.world.now + cluster.plan.seconds
+    await pause(cluster, 0.8)
+    while cluster.world.now < end:
+        node = cluster.random.choice(cluster.nodes)
+        event = cluster.random.choice(("slow", "error", "reserve", "full"))
+        cluster.world.note(f"{node.name} disk: {event}")
+        if event == "slow":
+            node.disk.slowness = cluster.random.choice((20.0, 200.0))
+        elif event == "error":
+            node.disk.syncs_to_fail = 1
+        elif event == "reserve":
+            node.disk.is_full = True
+        else:
+            node.disk.files.capacity_bytes = node.disk.files.used_bytes() + 500
+        await pause(cluster, 0.6)
+        node.disk.slowness, node.disk.syncs_to_fail, node.disk.is_full = 1.0, 0, False
+        node.disk.files.capacity_bytes = None
+        for each in cluster.nodes:
+            if not each.is_up:
+                each.lose_power(kept(cluster.random))
+                each.start()
+        await pause(cluster, 0.5)
+
+
+async def lagging(cluster: SimCluster) -> None:
+    """Followers are away until only a snapshot helps them; nodes die while it is on its way."""
+    end = cluster.world.now + cluster.plan.seconds
+    await asyncio.sleep(0.8)
+    returning: list[asyncio.Task[None]] = []
+    while cluster.world.now < end:
+        node = cluster.random.choice(cluster.nodes)
+        if cluster.random.random() < 0.5:
+            for other in cluster.nodes:
+                if other is not node:
+                    cluster.network.block(node.name, other.name)
+                    cluster.network.block(other.name, node.name)
+            await asyncio.sleep(cluster.random.uniform(0.3, 1.2))
+            cluster.network.heal()
+        elif node.is_up:
+            await crash(cluster, node, power=cluster.random.random() < 0.3)
+            await asyncio.sleep(cluster.random.uniform(0.1, 1.0))
+            if not node.is_up:
+                node.start()
+        await asyncio.sleep(cluster.random.uniform(0.0, 0.3))
+        if cluster.random.random() < 0.5:
+            break_some(cluster)
+        second = some_up(cluster)
+        if second is not None and cluster.random.random() < 0.5:
+            await crash(cluster, second, power=False)
+            returning.append(asyncio.create_task(bring_back(cluster, second, 0.3)))
+        await pause(cluster, 0.2)
+    await asyncio.gather(*returning)
+
+
+async def rolling_restart(cluster: SimCluster) -> None:
+    """Every node is stopped with SIGTERM, one after another, and started again."""
+    await asyncio.sleep(1.0)
+    for node in list(cluster.nodes):
+        if node.is_up:
+            node.request_stop()
+            deadline = cluster.world.now + cluster.plan.settings.drain_seconds + 2.0
+            while node.is_up and cluster.world.now < deadline:
+                await asyncio.sleep(0.05)
+            if node.is_up:
+                node.kill()
+            await pause(cluster, 0.1)
+            node.start()
+        await asyncio.sleep(cluster.random.uniform(0.6, 1.5))
+
+
+async def clock_steps(cluster: SimCluster) -> None:
+    """Wall clocks jump, leaders change: no lease may suffer, no delay may end early."""
+    end = cluster.world.now + cluster.plan.seconds
+    bound_ms = _STEP_MS
+    cluster.wall_error_ms += 2 * bound_ms
+    while cluster.world.now < end:
+        node = cluster.random.choice(cluster.nodes)
+        node.clock.wall_error_ms = cluster.random.uniform(-bound_ms, bound_ms)
+        cluster.world.note(f"{node.name} wall clock is off by {node.clock.wall_error_ms:.0f} ms")
+        if cluster.random.random() < 0.3:
+            await freeze(cluster, cluster.random.uniform(0.3, 2.5))
+        elif cluster.random.random() < 0.3 and node.is_up:
+            node.kill()
+            await bring_back(cluster, node, 0.2)
+        await pause(cluster, 0.4)
+
+
+async def freezes(cluster: SimCluster) -> None:
+    """Nodes and workers are frozen, for longer than elections and leases take."""
+    end = cluster.world.now + cluster.plan.seconds
+    await pause(cluster, 0.5)
+    frozen: list[asyncio.Task[None]] = []
+    while cluster.world.now < end:
+        seconds = cluster.random.choice((0.1, 0.5, 1.5, 4.0)) * cluster.random.uniform(0.5, 1.5)
+        frozen.append(asyncio.create_task(freeze(cluster, seconds)))
+        if cluster.random.random() < 0.5:
+            kill_a_client(cluster)
+        await pause(cluster, 0.8)
+    await asyncio.gather(*frozen)
+
+
+async def new_disk(cluster: SimCluster) -> None:
+    """A follower's disk is replaced by an empty one, as the operator's page allows it.
+
+    All others run and are level, and nothing else happens until the node has caught up: a node
+    that forgot its vote and its log may not be needed for a majority meanwhile.
+    """
+    await asyncio.sleep(1.5)
+    for _ in range(max(1, int(cluster.plan.seconds / 4))):
+        followers = [n for n in cluster.nodes if n.replica is not None and not n.replica.is_leader]
+        node = cluster.random.choice(followers)
+        node.kill()
+        await asyncio.sleep(1.0)
+        node.wipe()
+        node.start()
+        deadline = cluster.world.now + 20.0
+        while cluster.world.now < deadline:
+            await asyncio.sleep(0.1)
+            if node.replica is not None and node.replica.view().not_ready_reason is None:
+                break
+        await asyncio.sleep(0.5)
+    await crashes_once(cluster)
+
+
+async def crashes_once(cluster: SimCluster) -> None:
+    """Kill the leader, if there is one."""
+    for node in cluster.nodes:
+        if node.replica is not None and node.replica.is_leader:
+            node.kill()
+            await bring_back(cluster, node, 0.5)
+
+
+async def mixed(cluster: SimCluster) -> None:
+    """Everything at once, in any order."""
+    end = cluster.world.now + cluster.plan.seconds
+    await pause(cluster, 0.6)
+    running: list[asyncio.Task[None]] = []
+    while cluster.world.now < end:
+        event = cluster.random.choice(
+            ("kill", "power", "cut", "break", "slow", "freeze", "disk", "client", "heal", "heal")
+        )
+        node = some_up(cluster)
+        if event in ("kill", "power") and node is not None:
+            await crash(cluster, node, power=event == "power")
+            running.append(asyncio.create_task(bring_back(cluster, node, 0.5)))
+        elif event == "cut":
+            partition(cluster)
+        elif event == "break":
+            break_some(cluster)
+        elif event == "slow":
+            slow_some(cluster)
+        elif event == "freeze":
+            running.append(asyncio.create_task(freeze(cluster, cluster.random.uniform(0.1, 2.0))))
+        elif event == "disk" and node is not None:
+            node.disk.slowness = cluster.random.choice((1.0, 1.0, 30.0))
+        elif event == "client":
+            kill_a_client(cluster)
+        elif event == "heal":
+            cluster.network.heal()
+        await pause(cluster, 0.25)
+    await asyncio.gather(*running)
+
+
+_STEP_MS: Final = 8_000.0
+_BUSY_LOG: Final = NodeSettings(snapshot_entries=60, segment_bytes=6_000, snapshot_seconds=0.08)
+_SMALL_LOG: Final = NodeSettings(snapshot_entries=250, segment_bytes=16_000)
+_PLAN: Final = Plan(settings=_SMALL_LOG)
+_READERS: Final = replace(_PLAN, load=Load(readers=4, pause=0.02))
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "calm": Scenario("nothing happens", calm, replace(_PLAN, seconds=3.0)),
+    "crashes": Scenario("processes are killed in the middle of writes", crashes, _PLAN),
+    "power-loss": Scenario("a minority loses power", power_loss, _PLAN),
+    "blackout": Scenario("the whole cluster loses power", blackout, _PLAN),
+    "partitions": Scenario("the network is cut, connections break and linger", partitions, _PLAN),
+    "bad-disks": Scenario("disks are slow, full or fail", bad_disks, _PLAN),
+    "lagging": Scenario(
+        "followers need snapshots, nodes die meanwhile", lagging, Plan(settings=_BUSY_LOG)
+    ),
+    "rolling-restart": Scenario("every node is stopped and started", rolling_restart, _PLAN),
+    "clock-steps": Scenario("wall clocks jump while leaders change", clock_steps, _PLAN),
+    "freezes": Scenario(
+        "nodes and workers stand still", freezes, replace(_PLAN, load=Load(lease=1.0))
+    ),
+    "new-disk": Scenario("a follower comes back with an empty disk", new_disk, _PLAN),
+    "mixed": Scenario(
+        "everything at once", mixed, Plan(settings=replace(_BUSY_LOG, snapshot_entries=120))
+    ),
+    "rejoin": Scenario("a follower comes back and disturbs nobody", trials.rejoin, _PLAN),
+    "deposed": Scenario("a leader is cut off from the others", trials.deposed, _READERS),
+    "steady": Scenario(
+        "workers that extend in time keep their leases",
+        trials.steady,
+        replace(_PLAN, seconds=8.0, load=Load(patient=3)),
+    ),
+    "usurpers": Scenario("voters lose power after they voted", trials.usurpers, _PLAN),
+    "divergence": Scenario(
+        "a leader comes back with a long wrong tail", trials.divergence, Plan(settings=_BUSY_LOG)
+    ),
+    "stale-acks": Scenario("acks of one term arrive in another", trials.stale_acks, _PLAN),
+    "lagging-power": Scenario(
+        "followers lose power while they get snapshots",
+        trials.lagging_power,
+        Plan(settings=_BUSY_LOG),
+    ),
+    "bit-rot": Scenario("a bit changes while a node is down", trials.bit_rot, _PLAN),
+}

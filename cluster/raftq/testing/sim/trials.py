@@ -1,0 +1,260 @@
+"""Scenarios made for one rule each: what random faults meet too rarely, and what a run must not do.
+
+Here, unlike in `scenarios.py`, the faults are arranged, and each trial may demand something of its
+own, like that an untroubled leader stays.
+"""
+
+import asyncio
+
+from raftq.protocol.errors import StorageError
+from raftq.testing.memory_files import Keep
+from raftq.testing.sim.cluster import SimCluster
+from raftq.testing.sim.node import SimNode
+
+
+async def the_leader(cluster: SimCluster, seconds: float = 5.0) -> SimNode | None:
+    """Return the node that leads, once one does."""
+    deadline = cluster.world.now + seconds
+    while cluster.world.now < deadline:
+        leading = [n for n in cluster.nodes if n.replica is not None and n.replica.is_leader]
+        if leading:
+            return max(leading, key=_term)
+        await asyncio.sleep(0.01)
+    return None
+
+
+def _term(node: SimNode) -> int:
+    return node.replica.parts.engine.term if node.replica is not None else 0
+
+
+def separate(cluster: SimCluster, ours: list[SimNode], theirs: list[SimNode]) -> None:
+    """Let nothing pass between two sides."""
+    for first in ours:
+        for second in theirs:
+            cluster.network.block(first.name, second.name)
+            cluster.network.block(second.name, first.name)
+
+
+def others(cluster: SimCluster, node: SimNode) -> list[SimNode]:
+    """Return all nodes but one, in random order."""
+    rest = [each for each in cluster.nodes if each is not node]
+    cluster.random.shuffle(rest)
+    return rest
+
+
+async def rejoin(cluster: SimCluster) -> None:
+    """A follower that was out of reach comes back, or hears nothing while it can speak: the leader
+    that the majority follows stays."""
+    await asyncio.sleep(1.0)
+    for _ in range(3):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        term, follower = _term(leader), others(cluster, leader)[0]
+        way = cluster.random.choice(("out of reach", "deaf", "deaf to the leader"))
+        cluster.world.note(f"{follower.name} is {way}")
+        for other in others(cluster, follower):
+            if way != "deaf to the leader" or other is leader:
+                cluster.network.block(other.name, follower.name)
+            if way == "out of reach":
+                cluster.network.block(follower.name, other.name)
+        await asyncio.sleep(cluster.random.uniform(1.0, 2.5))
+        cluster.network.heal()
+        await asyncio.sleep(1.0)
+        replica = leader.replica
+        stays = replica is not None and replica.is_leader and _term(leader) == term
+        cluster.expect(stays, "disturbed", f"{leader.name} lost term {term} to {follower.name}")
+
+
+async def deposed(cluster: SimCluster) -> None:
+    """A leader is cut off from the others, not from its clients: it steps down, and until then it
+    answers nothing that is not true any more."""
+    await asyncio.sleep(1.0)
+    for _ in range(3):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        term = _term(leader)
+        cluster.world.note(f"{leader.name} is cut off")
+        separate(cluster, [leader], others(cluster, leader))
+        await asyncio.sleep(1.6)
+        believes = leader.replica is not None and leader.replica.is_leader
+        cluster.expect(
+            not (believes and _term(leader) == term),
+            "stubborn",
+            f"{leader.name} still leads term {term} 1.6 s after it lost its majority",
+        )
+        cluster.network.heal()
+        await asyncio.sleep(1.0)
+
+
+async def steady(cluster: SimCluster) -> None:
+    """Workers that extend in time keep their leases while leaders are killed or stand still."""
+    await asyncio.sleep(1.5)
+    end = cluster.world.now + cluster.plan.seconds
+    while cluster.world.now < end:
+        leader = await the_leader(cluster)
+        if leader is not None and leader.process is not None:
+            if cluster.random.random() < 0.5:
+                leader.kill()
+                await asyncio.sleep(0.5)
+                leader.start()
+            else:
+                cluster.world.note(f"{leader.name} is frozen")
+                leader.process.pause()
+                await asyncio.sleep(1.2)
+                leader.process.resume()
+        await asyncio.sleep(3.0)
+
+
+async def usurpers(cluster: SimCluster) -> None:
+    """A voter loses power right after it voted, and is asked by another candidate of that term."""
+    await asyncio.sleep(1.0)
+    for _ in range(3):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        rival, *rest = others(cluster, leader)
+        # The rival hears of nothing; the others elect one of theirs in the next term.
+        separate(cluster, [rival], [leader, *rest])
+        leader.kill()
+        leader.start()
+        voters = {node.name: _term(node) for node in (leader, *rest)}
+        deadline = cluster.world.now + 4.0
+        winner: SimNode | None = None
+        while winner is None and cluster.world.now < deadline:
+            await asyncio.sleep(0.001)
+            for node in (leader, *rest):
+                if node.replica is not None and node.replica.parts.engine.is_leader:
+                    winner = node if _term(node) > voters[node.name] or winner else winner
+        if winner is not None:
+            cluster.world.note(f"{winner.name} has won; its voters lose power")
+            for node in (leader, *rest):
+                if node is not winner:
+                    node.lose_power(Keep.NOTHING)
+                    node.start()
+            cluster.network.heal()
+            separate(cluster, [winner], others(cluster, winner))
+            await asyncio.sleep(2.0)
+        cluster.network.heal()
+        await asyncio.sleep(1.0)
+
+
+async def lagging_power(cluster: SimCluster) -> None:
+    """Followers that need snapshots lose power while they get them, then everybody does."""
+    await asyncio.sleep(0.8)
+    end = cluster.world.now + cluster.plan.seconds
+    while cluster.world.now < end:
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        node = others(cluster, leader)[0]
+        separate(cluster, [node], others(cluster, node))
+        await asyncio.sleep(cluster.random.uniform(0.5, 1.2))
+        cluster.network.heal()
+        await asyncio.sleep(cluster.random.uniform(0.0, 0.4))
+        victims = [node] if cluster.random.random() < 0.6 else list(cluster.nodes)
+        for victim in victims:
+            victim.lose_power(cluster.random.choice((Keep.NOTHING, cluster.random)))
+        await asyncio.sleep(cluster.random.uniform(0.05, 0.3))
+        for victim in victims:
+            victim.start()
+        await asyncio.sleep(cluster.random.uniform(0.2, 0.8))
+
+
+async def divergence(cluster: SimCluster) -> None:
+    """A leader goes on alone, with its clients; then it comes back with a long wrong tail, and is
+    sent entries, or a snapshot, by another one."""
+    await asyncio.sleep(0.8)
+    for _ in range(3):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        cluster.world.note(f"{leader.name} goes on alone")
+        rest = others(cluster, leader)
+        separate(cluster, [leader], rest)
+        await asyncio.sleep(cluster.random.uniform(0.2, 0.7))
+        leader.kill()
+        if cluster.random.random() < 0.5:
+            await asyncio.sleep(cluster.random.uniform(0.2, 1.5))
+        leader.start()
+        await asyncio.sleep(cluster.random.uniform(0.3, 1.0))
+        cluster.network.heal()
+        await asyncio.sleep(cluster.random.uniform(0.3, 0.8))
+
+
+async def stale_acks(cluster: SimCluster) -> None:
+    """Acks of one term arrive in another: slow links, old connections, and quick changes of
+    leaders that come back."""
+    await asyncio.sleep(0.6)
+    for _ in range(4):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        rest = others(cluster, leader)
+        late, kept, gone = rest[0], rest[1 : len(rest) // 2], rest[len(rest) // 2 :]
+        # The leader hears one follower's acks late, and the others not at all.
+        cluster.network.slow[late.name, leader.name] = 0.9
+        for other in [*kept, *gone]:
+            cluster.network.block(leader.name, other.name)
+            cluster.network.block(other.name, leader.name)
+        await asyncio.sleep(0.5)
+        cluster.network.break_one_side(late.name, leader.name, cluster.random.uniform(0.2, 1.5))
+        if cluster.random.random() < 0.5:
+            late.kill()
+        cluster.network.heal()
+        await asyncio.sleep(cluster.random.uniform(0.1, 1.0))
+        if not late.is_up:
+            late.lose_power(Keep.NOTHING)
+            late.start()
+        await asyncio.sleep(0.8)
+
+
+async def bit_rot(cluster: SimCluster) -> None:
+    """A bit that was synced changes while a node is down: the node notices and stays down, until
+    the operator gives it an empty disk; or the bit did not matter."""
+    await asyncio.sleep(1.2)
+    for _ in range(3):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        node = others(cluster, leader)[0]
+        await settled(cluster)
+        node.lose_power(Keep.EVERYTHING)
+        flip(cluster, node)
+        node.start()
+        await asyncio.sleep(0.8)
+        if isinstance(node.failure, StorageError):
+            node.wipe()
+            node.start()
+        await caught_up(cluster, node)
+        await asyncio.sleep(0.3)
+
+
+async def settled(cluster: SimCluster) -> None:
+    """Wait until every node is nearly level with the leader."""
+    for _ in range(50):
+        indexes = [n.replica.parts.engine.applied_index for n in cluster.nodes if n.replica]
+        if len(indexes) == len(cluster.nodes) and max(indexes) - min(indexes) < 10:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def caught_up(cluster: SimCluster, node: SimNode) -> None:
+    """Wait until a node says that it is ready."""
+    deadline = cluster.world.now + 20.0
+    while cluster.world.now < deadline:
+        await asyncio.sleep(0.1)
+        if node.replica is not None and node.replica.view().not_ready_reason is None:
+            return
+
+
+def flip(cluster: SimCluster, node: SimNode) -> None:
+    """Change a bit of a file of a node."""
+    files = node.disk.files
+    folders = [(node.path, 1), (node.path / "journal", 4), (node.path / "snapshots", 4)]
+    paths = [folder / name for folder, weight in folders for name in files.names(folder) * weight]
+    path = cluster.random.choice([path for path in paths if files.read(path)])
+    bit = cluster.random.randrange(8 * len(files.read(path)))
+    cluster.world.note(f"{node.name} bit {bit} of {path} rots")
+    files.flip_bit(path, bit)
