@@ -323,7 +323,7 @@ class AsyncClient:
         repeat = LeaseCall(call.queues, 1, call.lease_ms, call.worker, call.request_id)
         try:
             async with asyncio.timeout(GIVE_BACK_SECONDS):
-                found = cast(Leased, await self._calling.call(repeat, GIVE_BACK_SECONDS))
+                found = await self._call(repeat, Leased, GIVE_BACK_SECONDS)
                 items = [RequeueItem(lease.token) for lease in found.leases]
                 await self.requeue_many(items, timeout=GIVE_BACK_SECONDS)
         except (RaftqError, TimeoutError) as error:

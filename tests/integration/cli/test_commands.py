@@ -6,13 +6,14 @@ import signal
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from tests.support.clusters import Ended, raftq, raftq_inside, start_raftq, wait_until
 
 from raftq.cli.local_cluster import LocalCluster
+from raftq.cli.shapes import SHAPES
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,38 @@ def test_the_json_of_each_command_has_its_documented_shape(shell: Shell) -> None
     queue = shell.json("queue", shell.queue)
     assert (queue["queue"], queue["enqueued"]) == (shell.queue, 1)
     assert queue["counts"]["done"] == 1 and sum(queue["counts"].values()) == 1
+
+
+def fits(example: Any, found: Any) -> bool:
+    """Whether a value has the keys and types of an example; counts have a key for each state."""
+    if type(example) is not type(found):
+        return False
+    if isinstance(example, dict):
+        return example.keys() == found.keys() and all(
+            key == "counts" or fits(example[key], found[key]) for key in example
+        )
+    if isinstance(example, list):
+        return bool(found) and all(fits(example[0], each) for each in found)
+    return True
+
+
+def test_what_each_command_prints_fits_its_documented_example(shell: Shell) -> None:
+    printed: dict[str, object] = {"enqueue": shell.json("enqueue", shell.queue, "x")}
+    for command in ("requeue", "fail", "ack"):
+        printed["lease"] = shell.json("lease", shell.queue)
+        token = str(json.loads(json.dumps(printed["lease"]))["leases"][0]["token"])
+        printed["extend"] = shell.json("extend", token)
+        last = {"fail": ("why",), "ack": ("--result", "r")}.get(command, ())
+        printed[command] = shell.json(command, token, *last)
+    printed["status"] = shell.json("status", str(cast("Any", printed["enqueue"])["id"]))
+    printed["queue"] = shell.json("queue", shell.queue)
+    printed["cluster"] = shell.json("cluster")
+    printed["cluster status"] = shell.json("cluster", "status")
+    ready = raftq("node", "ready", "--json", RAFTQ_HTTP=shell.cluster.nodes[0].http)
+    printed["node ready"] = json.loads(ready.out)
+    assert printed.keys() == SHAPES.keys() - {"dev"}, "dev has a test of its own"
+    misfits = {name: value for name, value in printed.items() if not fits(SHAPES[name], value)}
+    assert misfits == {}
 
 
 @pytest.mark.parametrize("words", [("cluster",), ("cluster", "status")])
