@@ -86,7 +86,7 @@ def same(found: object, told: object, field: str = "") -> None:
         for name in fields:
             same(fields[name], expected[name], name)
     elif isinstance(found, list):
-        items, expected_items = cast("list[Any]", found), cast("list[Any]", told)
+        items, expected_items = cast("list[object]", found), cast("list[object]", told)
         assert len(items) == len(expected_items)
         for item, expected_item in zip(items, expected_items, strict=True):
             same(item, expected_item, field)

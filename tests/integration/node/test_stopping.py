@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 
 @contextmanager
-def load(cluster: LocalCluster, queue: str) -> Iterator[list[Caller]]:
+def load(cluster: LocalCluster, queue: str) -> Generator[list[Caller]]:
     """Call over both protocols at every node; stop and check at the end."""
     callers: list[Caller] = [HttpCaller(cluster, node, queue) for node in cluster.nodes]
     callers += [NativeCaller(cluster, node, queue) for node in cluster.nodes]
