@@ -5,8 +5,9 @@ from itertools import pairwise
 
 from raftq.protocol import limits
 from raftq.protocol.messages import TaskState
-from raftq.testing.checks.timeline import Grant, Kind, TaskView, Timeline, status_of
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Grant, Kind, TaskView, status_of
 
 
 def check_attempts(timeline: Timeline) -> Iterator[Violation]:

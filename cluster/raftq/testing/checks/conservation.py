@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from raftq.core.machine import Machine
 from raftq.protocol.messages import TaskState
-from raftq.testing.checks.timeline import Kind, Timeline
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Kind
 
 
 def check_machines(machines: Mapping[str, Machine]) -> Iterator[Violation]:

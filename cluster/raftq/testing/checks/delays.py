@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from math import inf
 
 from raftq.protocol.messages import RequeueItem
-from raftq.testing.checks.timeline import Grant, Kind, TaskView, Timeline
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Grant, Kind, TaskView
 from raftq.testing.history import Operation
 
 

@@ -5,15 +5,9 @@ from math import inf
 
 from raftq.core.machine import Machine
 from raftq.protocol.messages import AckItem, TaskState
-from raftq.testing.checks.timeline import (
-    Kind,
-    TaskView,
-    Timeline,
-    linearizable_reads,
-    states_told,
-    status_of,
-)
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Kind, TaskView, linearizable_reads, states_told, status_of
 from raftq.testing.history import Operation
 
 _FINAL = (TaskState.DONE, TaskState.DEAD, TaskState.CANCELLED, TaskState.EXPIRED)

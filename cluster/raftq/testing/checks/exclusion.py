@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from raftq.protocol.errors import LeaseLost
 from raftq.protocol.messages import LeaseCall, Leased
-from raftq.testing.checks.timeline import Grant, Kind, Settling, TaskView, Timeline
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Grant, Kind, Settling, TaskView
 from raftq.testing.facts import ClusterFacts, LeaseExpired
 
 

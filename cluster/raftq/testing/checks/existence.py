@@ -5,8 +5,9 @@ from math import inf
 
 from raftq.core.machine import Machine
 from raftq.protocol.messages import Enqueue, LeaseCall, TaskStatus
-from raftq.testing.checks.timeline import Creation, Grant, TaskView, Timeline, status_of
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Creation, Grant, TaskView, status_of
 from raftq.testing.history import Operation
 
 

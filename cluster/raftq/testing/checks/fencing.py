@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from math import inf
 
-from raftq.testing.checks.timeline import Grant, Kind, TaskView, Timeline
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Grant, Kind, TaskView
 
 
 def check_tokens(timeline: Timeline) -> Iterator[Violation]:

@@ -7,8 +7,9 @@ from typing import TypeAlias
 from raftq.protocol import limits
 from raftq.protocol.errors import Conflict
 from raftq.protocol.messages import Enqueue, LeaseCall, Leased, TaskState
-from raftq.testing.checks.timeline import Creation, TaskView, Timeline
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Creation, TaskView
 from raftq.testing.history import Operation
 
 _Request: TypeAlias = tuple[str, str]

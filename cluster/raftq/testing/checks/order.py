@@ -12,9 +12,10 @@ from math import inf
 from typing import Final
 
 from raftq.protocol.messages import LeaseCall, Leased
-from raftq.testing.checks.timeline import Grant, TaskView, Timeline
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.tokens import TokenLine
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Grant, TaskView
 from raftq.testing.history import Operation, Outcome
 
 _LOOKED_AT: Final = 4

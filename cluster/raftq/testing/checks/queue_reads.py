@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from math import inf
 
 from raftq.protocol.messages import Consistency, QueueCall, QueueStatus, TaskState
-from raftq.testing.checks.timeline import Kind, Timeline
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Kind, end_ms
 from raftq.testing.history import Operation
 
 
@@ -26,7 +27,7 @@ class _Range:
         self._possible.sort()
 
     def of(self, read: Operation) -> tuple[int, int]:
-        ended_ms = inf if read.ended_at_ms is None else read.ended_at_ms
+        ended_ms = end_ms(read)
         low = bisect_left(self._certain, read.invoked_at_ms)
         return low, bisect_right(self._possible, ended_ms)
 
@@ -68,16 +69,12 @@ def _ranges(timeline: Timeline) -> tuple[dict[str, _Range], dict[str, _Range]]:
             first_asked.setdefault(each.queue, each.operation.invoked_at_ms)
         for queue, asked_at_ms in first_asked.items():
             is_here = created is not None and created.queue == queue
-            there_by_ms = _end(created.operation) if created and is_here else inf
+            there_by_ms = end_ms(created.operation) if created and is_here else inf
             enqueued.setdefault(queue, _Range()).add(there_by_ms, asked_at_ms)
-            done_by_ms = _end(ack.operation) if ack and is_here else inf
+            done_by_ms = end_ms(ack.operation) if ack and is_here else inf
             done_from_ms = min([*acks, blind_from_ms])
             if acks or blind:
                 done.setdefault(queue, _Range()).add(done_by_ms, done_from_ms)
     for ranges in [*enqueued.values(), *done.values()]:
         ranges.sort()
     return enqueued, done
-
-
-def _end(operation: Operation) -> float:
-    return inf if operation.ended_at_ms is None else operation.ended_at_ms

@@ -10,15 +10,9 @@ from math import inf
 
 from raftq.protocol.errors import UnknownTask
 from raftq.protocol.messages import Consistency, TaskCall, TaskState, TaskStatus
-from raftq.testing.checks.timeline import (
-    Grant,
-    Kind,
-    Settling,
-    TaskView,
-    Timeline,
-    linearizable_reads,
-)
+from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
+from raftq.testing.checks.views import Grant, Kind, Settling, TaskView, linearizable_reads
 from raftq.testing.history import Operation
 
 
