@@ -14,6 +14,7 @@ _MODULES: Final[dict[str, str]] = {
     "inspect": "inspect",
     "dev": "dev",
     "bench": "bench",
+    "sim": "sim",
 }
 """Command → module of raftq.cli. A module has `app` (a group) or a function of the same name."""
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import signal
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
@@ -115,11 +114,13 @@ def fits(example: Any, found: Any) -> bool:
     if type(example) is not type(found):
         return False
     if isinstance(example, dict):
-        return example.keys() == found.keys() and all(
-            key == "counts" or fits(example[key], found[key]) for key in example
+        keys = cast("dict[str, Any]", example)
+        return keys.keys() == found.keys() and all(
+            key == "counts" or fits(keys[key], found[key]) for key in keys
         )
     if isinstance(example, list):
-        return bool(found) and all(fits(example[0], each) for each in found)
+        first: Any = example[0]
+        return bool(found) and all(fits(first, each) for each in found)
     return True
 
 
@@ -267,13 +268,18 @@ def test_bad_arguments_are_usage_errors_that_name_what_is_wrong(
     assert named in ended.err and "Traceback" not in ended.err
 
 
+def connections(cluster: LocalCluster) -> float:
+    """Return how many clients are connected to the nodes."""
+    texts = [(node.get("/metrics") or (0, b""))[1].decode() for node in cluster.nodes]
+    lines = [line for text in texts for line in text.splitlines()]
+    return sum(float(line.split()[1]) for line in lines if line.startswith("raftq_connections "))
+
+
 def test_an_interrupted_command_ends_with_130_and_strands_no_lease(shell: Shell) -> None:
     addresses = shell.cluster.addresses
     process = start_raftq("lease", shell.queue, "--wait", "60s", RAFTQ_ADDRESSES=addresses)
     try:
-        leader = shell.cluster.wait_leader()
-        wait_until(lambda: b"raftq_" in (leader.get("/metrics") or (0, b""))[1])
-        time.sleep(1.0)  # Nothing shows from outside that one certain call has begun to wait.
+        wait_until(lambda: connections(shell.cluster))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     finally:

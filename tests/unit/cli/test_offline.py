@@ -13,6 +13,7 @@ import pytest
 from tests.support.clusters import ENVIRONMENT, raftq, raftq_inside
 
 from raftq.cli import output
+from raftq.cli.main import main
 from raftq.protocol.errors import ERRORS_BY_CODE, OutcomeUnknown, UnavailableError
 
 COMMANDS = [
@@ -84,6 +85,19 @@ def test_each_error_code_has_the_exit_code_of_what_to_do_about_it() -> None:
         else:
             wanted = expected.get(code, 1)
         assert output.exit_code(kind("text")) == wanted, code
+
+
+def test_an_interrupt_while_modules_are_loaded_ends_with_130_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("raftq.cli.commands.run", interrupted)
+    monkeypatch.setattr("sys.argv", ["raftq", "queue", "q"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == output.EXIT_INTERRUPTED
 
 
 # ---------------------------------------------------------------- node ready
