@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -74,6 +74,14 @@ class HttpContext:
     version: str
     open_requests: set[HTTPConnection]
     """Connections with a request whose answer has not left yet."""
+    answer_seconds: float
+    """How long a client may take to read an answer."""
+
+
+class _Closable(Protocol):
+    """What Tornado's connections can do, beyond their declared type."""
+
+    def close(self) -> None: ...
 
 
 class _Handler(RequestHandler):
@@ -189,7 +197,16 @@ class _Handler(RequestHandler):
         self.write(body)  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
         flushed = self.finish()  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
         connection, open_requests = self.request.connection, self.context.open_requests
-        flushed.add_done_callback(lambda _: open_requests.discard(connection))
+        # A client that does not take its answer would hold the connection for ever.
+        patience = asyncio.get_running_loop().call_later(
+            self.context.answer_seconds, cast(_Closable, connection).close
+        )
+
+        def on_flushed(_: "asyncio.Future[None]") -> None:
+            patience.cancel()
+            open_requests.discard(connection)
+
+        flushed.add_done_callback(on_flushed)
 
     def _methods(self) -> list[str]:
         """Return the methods that this path has."""

@@ -6,7 +6,7 @@ unread bytes, it would be reset, and the client would not hear why.
 """
 
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
@@ -71,6 +71,7 @@ class BoundedHttpServer(PoliteServer, HTTPServer):
     def initialize(self, *args: object, **settings: object) -> None:
         """Called by Tornado instead of a constructor."""
         self.connections_per_address: Counter[str] = Counter()
+        self._newest_request: dict[object, HTTPConnection] = {}
         super().initialize(*args, **settings)  # type: ignore[arg-type]  # passed on as it came
 
     def say_farewell(self) -> None:
@@ -92,6 +93,10 @@ class BoundedHttpServer(PoliteServer, HTTPServer):
         Not a close callback of the stream: there is only one of those, and Tornado sets its own.
         """
         super().on_close(server_conn)
+        # A client that went away in the middle of its answer never lets that answer be flushed.
+        request = self._newest_request.pop(server_conn, None)
+        if request is not None:
+            self.open_requests.discard(request)
         self._forget(cast(_Served, server_conn).context.address[0])
 
     def _forget(self, host: str) -> None:
@@ -104,7 +109,12 @@ class BoundedHttpServer(PoliteServer, HTTPServer):
     ) -> HTTPMessageDelegate:
         """Called by Tornado for each request."""
         inner = super().start_request(server_conn, request_conn)
-        return _BoundedBody(inner, request_conn, self.open_requests)
+
+        def begin() -> None:
+            self._newest_request[server_conn] = request_conn
+            self.open_requests.add(request_conn)
+
+        return _BoundedBody(inner, request_conn, self.open_requests, begin)
 
 
 class _Context(Protocol):
@@ -125,7 +135,9 @@ class _BoundedBody(HTTPMessageDelegate):
         inner: HTTPMessageDelegate,
         connection: HTTPConnection,
         open_requests: set[HTTPConnection],
+        begin: Callable[[], None],
     ) -> None:
+        self._begin = begin
         self._inner = inner
         self._connection = connection
         self._open_requests = open_requests
@@ -135,7 +147,7 @@ class _BoundedBody(HTTPMessageDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        self._open_requests.add(self._connection)
+        self._begin()
         received = self._inner.headers_received(start_line, headers)
         length = headers.get("Content-Length", "")
         if length.isdecimal() and len(length) < 19:  # Tornado refuses the others.

@@ -53,12 +53,17 @@ class Server:
         self.metrics = Metrics(replica, version)
         self.native = NativeServer(self.service, self._greet, self.metrics, native_patience)
         self._open_requests: set[HTTPConnection] = set()
+        patience = patience or HttpPatience()
         context = HttpContext(
-            self.service, replica, self.metrics, new_id, version, self._open_requests
+            self.service,
+            replica,
+            self.metrics,
+            new_id,
+            version,
+            self._open_requests,
+            patience.body,
         )
-        self.http = http_server(
-            application(context), patience or HttpPatience(), self._open_requests
-        )
+        self.http = http_server(application(context), patience, self._open_requests)
         self._lag_timer: asyncio.TimerHandle | None = None
         self.metrics.add_gauge(
             "raftq_connections", "Native connections.", lambda: len(self.native.connections)
@@ -97,10 +102,12 @@ class Server:
         self.native.stop()
         self.http.stop()
         farewell_at = min(loop.time() + _FAREWELL_SECONDS, deadline)
-        while loop.time() < farewell_at or (self._is_busy() and loop.time() < deadline):
+        while loop.time() < farewell_at or (self.is_busy and loop.time() < deadline):
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
 
-    def _is_busy(self) -> bool:
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call runs, or an answer has not left yet."""
         return bool(self.service.calls_running or self.native.calls_running or self._open_requests)
 
     async def stop(self) -> None:

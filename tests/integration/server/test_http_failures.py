@@ -35,6 +35,12 @@ def test_without_a_majority_calls_are_503_with_retry_after_and_nothing_happens(
     queue = new_queue()
     survivor, *others = fragile.nodes
     assert enqueue(survivor, queue, 5_000).status == 201
+    stale = f"/v1/queues/{queue}?consistency=stale"
+
+    def ready() -> int:
+        return int(call(survivor, "GET", stale).json["counts"]["ready"])
+
+    wait_until(lambda: ready() == 1, "the entry on the survivor")
     for other in others:
         other.kill()
     wait_until(lambda: call(survivor, "GET", "/readyz").status == 503, "a node that is not ready")
@@ -54,8 +60,7 @@ def test_without_a_majority_calls_are_503_with_retry_after_and_nothing_happens(
     assert int(answer.headers["retry-after"]) >= 1
     for path in (f"/v1/tasks/{refused}", f"/v1/queues/{queue}"):
         call(survivor, "GET", f"{path}?timeout_ms=200").problem(503, "no_leader")
-    stale = call(survivor, "GET", f"/v1/queues/{queue}?consistency=stale")
-    assert stale.json["counts"]["ready"] == 1
+    assert ready() == 1
     lease = {"worker": "w", "timeout_ms": 200}
     call(survivor, "POST", f"/v1/queues/{queue}/leases", lease).problem(503, "no_leader")
     for other in others:

@@ -62,6 +62,21 @@ async def test_a_client_that_drips_a_refused_body_is_cut_off() -> None:
 
 
 @asynchronous
+async def test_an_http_client_that_takes_no_answer_is_cut_off() -> None:
+    async with serving(IMPATIENT) as bench:
+        bench.replica.apply([Enqueue("q", [NewTask(UUID(int=1).bytes, bytes(12_000_000))])])
+        _, writer = await bench.connect(bench.http_port)
+        body = b'{"worker":"w","request_id":"same"}'
+        head = (
+            f"POST /v1/queues/q/leases HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        await _until(lambda: bench.server.is_busy)
+        await _until(lambda: not bench.server.is_busy)
+        await _until(lambda: not bench.server.http.connections_per_address)
+
+
+@asynchronous
 async def test_an_idle_http_connection_is_closed() -> None:
     async with serving(IMPATIENT) as bench:
         reader, writer = await bench.connect(bench.http_port)
