@@ -10,10 +10,12 @@ import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from random import SystemRandom
 from typing import Final
 
 _POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 15.0
+_PORTS: Final = (10_000, 32_000)
 
 
 class NodeProcess:
@@ -250,15 +252,27 @@ class LocalCluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return loopback ports that nobody listens on at the moment.
+
+    They lie below those that the system gives to outgoing connections: such a one could take a
+    node's port between its stop and its next start.
+    """
+    found: list[int] = []
+    random = SystemRandom()
+    while len(found) < count:
+        port = random.randrange(*_PORTS)
+        if port not in found and _is_free(port):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def taken_port(cluster: LocalCluster) -> int | None:
