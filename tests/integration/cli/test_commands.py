@@ -119,8 +119,7 @@ def fits(example: Any, found: Any) -> bool:
             key == "counts" or fits(keys[key], found[key]) for key in keys
         )
     if isinstance(example, list):
-        first: Any = example[0]
-        return bool(found) and all(fits(first, each) for each in found)
+        return bool(found) and all(fits(example[0], each) for each in found)
     return True
 
 
