@@ -38,6 +38,7 @@ class Load:
     readers: int = 1
     patient: int = 0
     """Workers that hold a task for long and must not lose it."""
+    patient_lease: float = 0.7
     pause: float = 0.05
     """Between two calls of one client, on average."""
     call_timeout: float = 2.0
@@ -273,7 +274,7 @@ def patient(load: Load, on_robbed: Callable[[str], None]) -> Callable[..., Await
         load: How long things take.
         on_robbed: Called with words when a lease that was extended in time is lost.
     """
-    lease = load.lease / 2
+    lease = load.patient_lease
 
     async def hold(around: Surroundings, held: LeasedTask) -> None:
         while not around.is_stopping():
@@ -307,13 +308,18 @@ def reader(load: Load, known: KnownTasks) -> Callable[[Surroundings], Awaitable[
             level = random.choice((Consistency.LINEARIZABLE, Consistency.STALE))
             with suppress(RaftqError):
                 if known.ids and random.random() < 0.8:
-                    task_id = UUID(bytes=random.choice(known.ids))
+                    task_id = UUID(bytes=_newer(random, known.ids))
                     await client.task(task_id, consistency=level)
                 else:
                     await client.queue(random.choice(QUEUES), consistency=level)
             await around.pause(load.pause)
 
     return run
+
+
+def _newer(random: Random, ids: deque[bytes]) -> bytes:
+    """Return one of the ids, more often a newer one."""
+    return ids[-1 - int(len(ids) * random.random() ** 3)]
 
 
 def drainer(load: Load) -> Callable[[Surroundings], Awaitable[None]]:

@@ -24,7 +24,7 @@ from raftq.testing.sim.disk import ProcessFiles
 from raftq.testing.sim.loop import Clock, Process, new_process
 from raftq.testing.sim.network import HostNetwork, SimNetwork
 from raftq.testing.sim.node import NodeSettings, SimNode
-from raftq.testing.sim.observer import Observer, expiry_patch
+from raftq.testing.sim.observer import Observer, patches
 from raftq.testing.sim.patching import patched
 from raftq.testing.sim.seams import replaced
 from raftq.testing.sim.world import World
@@ -235,7 +235,7 @@ def run_scenario(
         cluster = SimCluster(seed, plan)
         with ExitStack() as stack:
             stack.enter_context(replaced(cluster.world, cluster.files_of))
-            stack.enter_context(patched([expiry_patch(cluster.observer)]))
+            stack.enter_context(patched(patches(cluster.observer)))
             try:
                 cluster.run(scenario)
                 return _result(name, cluster)

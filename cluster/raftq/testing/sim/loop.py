@@ -18,7 +18,7 @@ There are no threads, no executors and no real sockets here; asking for one is a
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeVarTuple
 
 from raftq.testing.sim.world import WALL_AT_MS, World
@@ -87,8 +87,6 @@ class Process(asyncio.AbstractEventLoop):
         self.network = network
         self.is_alive = True
         self.is_paused = False
-        self.on_turn: Callable[[], None] | None = None
-        """Called after each turn, outside the process's own code."""
         self.on_error: Callable[[str], None] | None = None
         """Called with what no code of the process handled."""
         self._ready: deque[asyncio.Handle] = deque()
@@ -96,6 +94,8 @@ class Process(asyncio.AbstractEventLoop):
         self._busy_until = 0.0
         self._spent = 0.0
         self._clock_reads = 0
+        self._context = copy_context()
+        """Shared by all callbacks: copying one for each would cost more than most of them."""
         world.processes.append(self)
 
     # ------------------------------------------------------------ life
@@ -156,40 +156,41 @@ class Process(asyncio.AbstractEventLoop):
             self.world.at(self._busy_until, self._turn)
 
     def _turn(self) -> None:
+        """Run turns for as long as nothing else in the world is due in between."""
         self._is_scheduled = False
-        if not self.is_alive or self.is_paused:
-            return
-        world, ready = self.world, self._ready
+        world = self.world
         world.current = self
-        self._spent = TURN_SECONDS
-        self._clock_reads = 0
-        self._is_scheduled = True  # What becomes ready now belongs to the next turn.
         asyncio._set_running_loop(self)
         try:
-            for _ in range(len(ready)):
-                handle = ready.popleft()
-                if not handle.cancelled():
-                    handle._run()
-                if not self.is_alive:
+            while self.is_alive and not self.is_paused:
+                self._run_ready()
+                if not self._ready or not world.skip_to(self._busy_until):
                     break
         finally:
             asyncio._set_running_loop(None)
             world.current = None
-            self._is_scheduled = False
-        self._busy_until = world.now + self._spent
-        if self.on_turn is not None and self.is_alive:
-            self.on_turn()
         self._schedule()
+
+    def _run_ready(self) -> None:
+        ready = self._ready
+        self._spent = TURN_SECONDS
+        self._clock_reads = 0
+        self._is_scheduled = True  # What becomes ready now belongs to the next turn.
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+            if not self.is_alive:
+                break
+        self._is_scheduled = False
+        self._busy_until = self.world.now + self._spent
+        self._spent = 0.0
 
     # ------------------------------------------------------------ asyncio.AbstractEventLoop
 
     def time(self) -> float:
-        """Return the monotonic clock."""
-        return (
-            self.clock.monotonic() + self._spent
-            if self.world.current is self
-            else (self.clock.monotonic())
-        )
+        """Return the monotonic clock; in a turn, what the turn took so far is added."""
+        return self.clock.monotonic() + self._spent
 
     def call_soon(
         self,
@@ -198,7 +199,7 @@ class Process(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.Handle:
         """Run a callback in the next turn."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = asyncio.Handle(callback, args, self, context or self._context)
         self._post(handle)
         return handle
 
@@ -220,7 +221,7 @@ class Process(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run a callback at an instant of this process's clock."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = asyncio.TimerHandle(when, callback, args, self, context or self._context)
 
         def fire() -> None:
             if not handle.cancelled():

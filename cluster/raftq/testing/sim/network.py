@@ -52,6 +52,8 @@ class End:
         """This end sends and receives no more."""
         self.is_lost = False
         """Its machine has forgotten the connection without a word."""
+        self.is_held = False
+        """What is in flight waits, whatever the link does; see `SimNetwork.give_up`."""
         self.in_flight_bytes = 0
         """On the way to this end."""
         self._in_flight: deque[tuple[float, bytes | None]] = deque()
@@ -102,7 +104,7 @@ class End:
     def arrive(self) -> None:
         """Hand over what is due, unless the link is blocked."""
         network, queue = self.network, self._in_flight
-        if not queue or network.is_blocked(self.peer.host, self.host):
+        if not queue or self.is_held or network.is_blocked(self.peer.host, self.host):
             return
         now = network.world.now
         while queue and queue[0][0] <= now:
@@ -183,10 +185,18 @@ class SimNetwork:
         """Let nothing pass in one direction."""
         self._blocked.add((source, target))
 
+    def unblock(self, source: str, target: str) -> None:
+        """Let pass, in one direction, what has waited and what comes."""
+        self._blocked.discard((source, target))
+        for end in list(self._ends):
+            if (end.peer.host, end.host) == (source, target):
+                end.arrive()
+
     def heal(self) -> None:
         """Unblock and speed up every link."""
         self._blocked.clear()
         self.slow.clear()
+        self.release()
         for end in list(self._ends):
             end.arrive()
 
@@ -253,6 +263,21 @@ class SimNetwork:
                 end.delay_all(lag)
                 end.carry(None)
                 end.peer.break_now()
+
+    def give_up(self, first: str, second: str) -> None:
+        """Let `first` forget its connections to `second`; what `second` has not received of them
+        waits for `release`."""
+        for end in self.connections_between(first, second):
+            if end.host == second and not end.is_closed:
+                end.is_held = True
+                end.carry(None)
+                end.peer.break_now()
+
+    def release(self) -> None:
+        """Let through what waits on connections that one side gave up."""
+        for end in [end for end in self._ends if end.is_held]:
+            end.is_held = False
+            end.arrive()
 
     def process_died(self, process: Process, *, says_goodbye: bool) -> None:
         """End the connections of a process: with a word (killed) or without (power lost)."""

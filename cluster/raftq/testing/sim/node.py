@@ -50,8 +50,9 @@ class NodeSettings:
 
 
 class Watcher(Protocol):
-    """Told around each entry that a replica applies."""
+    """Told around each entry that a replica applies, and after each of its ticks."""
 
+    def after_tick(self) -> None: ...
     def before_entry(self) -> None: ...
     def after_entry(self, index: int, entry: bytes) -> None: ...
 
@@ -60,6 +61,11 @@ class ObservedReplica(RaftReplica):
     """A replica that is watched."""
 
     watcher: Watcher | None = None
+
+    def _follow_leadership(self) -> None:
+        super()._follow_leadership()
+        if self.watcher is not None:
+            self.watcher.after_tick()
 
     def on_entry(self, index: int, entry: bytes) -> Applied:
         """Apply a committed entry."""

@@ -1,10 +1,11 @@
-"""Watches every node after each of its turns, cheaply, and keeps facts for the checks."""
+"""Watches every node each time that it has done something, and keeps facts for the checks."""
 
 from collections.abc import Callable
 from typing import Final, cast
 
 from google_crc32c import value as crc32c
 
+from raftq.consensus.raft.raft_log import RaftLog
 from raftq.core.machine import Machine
 from raftq.core.state import State
 from raftq.core.task import Task
@@ -39,17 +40,46 @@ class Observer:
 
     def on_started(self, node: SimNode) -> None:
         """Watch a node's new process."""
-        assert node.process is not None and node.replica is not None
+        assert node.replica is not None
         self.facts.events.append(NodeStarted(self.world.now_ms, node.name, node.is_wiped))
-        watch = self.watches[node.name] = NodeWatch(self, node.name, node.replica)
+        watch = self.watches[node.name] = NodeWatch(self, node, node.replica)
         node.replica.watcher = watch
-        node.process.on_turn = watch.look
 
     def on_time_back(self, node: str, before: tuple[int, int], now: tuple[int, int]) -> None:
         """A machine's lease time or wall time went back."""
-        if not any(violation.rule == "time-back" for violation in self.violations):
-            text = f"lease time and wall time of {node} went from {before} back to {now}"
-            self.violations.append(Violation("time-back", text))
+        text = f"lease time and wall time of {node} went from {before} back to {now}"
+        self._violate("time-back", text)
+
+    def on_cut(self, log: RaftLog, position: int) -> None:
+        """A node cuts off the end of its log: never entries that its leader has, too."""
+        owner = next((r for r in self._replicas() if r.parts.log is log), None)
+        if owner is None:
+            return
+        term = owner.parts.engine.term
+        for other in self._replicas():
+            engine = other.parts.engine
+            if other is owner or not engine.is_leader or engine.term != term:
+                continue
+            for entry in log[position : len(log)]:
+                theirs = other.parts.log
+                held = theirs.first_index <= entry.index <= theirs.last_index
+                if held and theirs.term_at(entry.index) == entry.term:
+                    self._violate(
+                        "matching-cut",
+                        f"{owner.config.node} cut off entry {entry.index} of term {entry.term}, "
+                        f"which its leader {other.config.node} has, too "
+                        f"(at {self.world.now_ms:.1f} ms)",
+                    )
+                    return
+
+    def _replicas(self) -> list[ObservedReplica]:
+        return [watch.replica for watch in self.watches.values() if watch.is_alive]
+
+    def _violate(self, rule: str, text: str) -> None:
+        """Keep a violation, the first one of its rule."""
+        if not any(violation.rule == rule for violation in self.violations):
+            self.world.note(f"violated: {rule}")
+            self.violations.append(Violation(rule, text))
 
     def on_expired(self, task: Task) -> None:
         """A machine lets a lease run out."""
@@ -62,23 +92,30 @@ class Observer:
 class NodeWatch:
     """What was last seen of one process of a node; implements `node.Watcher`."""
 
-    def __init__(self, observer: Observer, node: str, replica: ObservedReplica) -> None:
+    def __init__(self, observer: Observer, node: SimNode, replica: ObservedReplica) -> None:
         self._observer = observer
         self._world = observer.world
         self._events = observer.facts.events
-        self._node = node
-        self._replica = replica
+        self._node = node.name
+        self._process = node.process
+        self.replica = replica
         self._machine: Machine = replica.machine
         self._term = -1
         self._leads: int | None = None
         self._seen_at = -1.0
         self._times = (0, 0)
 
-    def look(self) -> None:
-        """Notice what the last turn changed."""
-        if self._replica.failed.done():
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is running, and has not fallen silent."""
+        process = self._process
+        return process is not None and process.is_alive and not self.replica.failed.done()
+
+    def after_tick(self) -> None:
+        """Notice what the last tick changed."""
+        if self.replica.failed.done():
             return  # It fell silent; what it had not made durable it has told nobody.
-        engine = self._replica.parts.engine
+        engine = self.replica.parts.engine
         term = engine.term
         self._notice_snapshot(engine.applied_index)
         leads = term if engine.is_leader else None
@@ -103,14 +140,14 @@ class NodeWatch:
 
     def before_entry(self) -> None:
         """Notice a snapshot that came before the next entry."""
-        self._notice_snapshot(self._replica.parts.engine.applied_index)
+        self._notice_snapshot(self.replica.parts.engine.applied_index)
 
     def after_entry(self, index: int, entry: bytes) -> None:
         """Record an applied entry."""
-        parts = self._replica.parts
+        parts = self.replica.parts
         log = parts.log
         held = log.first_index <= index <= log.last_index
-        machine = self._replica.machine
+        machine = self.replica.machine
         times = (machine.lease_now_ms, machine.wall_now_ms)
         if times[0] < self._times[0] or times[1] < self._times[1]:
             self._observer.on_time_back(self._node, self._times, times)
@@ -132,7 +169,7 @@ class NodeWatch:
         self._keep_log(self._leads)
 
     def _notice_snapshot(self, index: int) -> None:
-        machine = self._replica.machine
+        machine = self.replica.machine
         if machine is not self._machine:
             self._machine = machine
             self._world.note(f"{self._node} loads a snapshot of index {index}")
@@ -141,7 +178,7 @@ class NodeWatch:
             )
 
     def _keep_log(self, leads_term: int | None) -> None:
-        log = self._replica.parts.log
+        log = self.replica.parts.log
         entries = log[0 : len(log)]
         self._events.append(
             LogSeen(
@@ -155,12 +192,18 @@ class NodeWatch:
         )
 
 
-def expiry_patch(observer: Observer) -> Patch:
-    """Return the patch that tells an observer of each lease that runs out."""
+def patches(observer: Observer) -> list[Patch]:
+    """Return the patches that tell an observer of what no seam shows: leases that run out, and
+    ends of logs that are cut off."""
     expire = cast(Callable[[State, Task], None], original(State, "_expire"))
+    delete = cast(Callable[[RaftLog, int], None], original(RaftLog, "deleteEntriesFrom"))
 
-    def watched(state: State, task: Task) -> None:
+    def watched_expire(state: State, task: Task) -> None:
         observer.on_expired(task)
         expire(state, task)
 
-    return State, "_expire", watched
+    def watched_delete(log: RaftLog, position: int) -> None:
+        observer.on_cut(log, position)
+        delete(log, position)
+
+    return [(State, "_expire", watched_expire), (RaftLog, "deleteEntriesFrom", watched_delete)]

@@ -1,8 +1,10 @@
 """Many runs: seeds over scenarios, on several cores, and mutations until they are caught."""
 
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from math import inf
 from time import process_time
 from typing import Final
 
@@ -11,6 +13,8 @@ from raftq.testing.sim.mutations import MUTATIONS, mutated
 from raftq.testing.sim.scenarios import SCENARIOS
 
 _TRACE_LINES: Final = 25
+_AFTERWARDS_SECONDS: Final = 0.3
+_AT_MS: Final = re.compile(r"([0-9.]+) ms")
 _FIRST_CHECKS: Final = 3
 """Violations of one run that are reported; the later ones mostly follow from the first."""
 
@@ -57,9 +61,7 @@ def play(job: Job, *, whole_trace: bool = False) -> Report:
 
 
 def _report(job: Job, result: Result, cpu_seconds: float, *, whole_trace: bool) -> Report:
-    trace = result.trace
-    if not whole_trace:
-        trace = trace[-_TRACE_LINES:] if result.violations else []
+    trace = result.trace if whole_trace else _trace_around(result)
     return Report(
         job,
         result.virtual_seconds,
@@ -70,6 +72,18 @@ def _report(job: Job, result: Result, cpu_seconds: float, *, whole_trace: bool) 
         [str(violation) for violation in result.violations[:_FIRST_CHECKS]],
         trace,
     )
+
+
+def _trace_around(result: Result) -> list[str]:
+    """Return what happened up to a little after the first violation; nothing if there is none."""
+    if not result.violations:
+        return []
+    first = result.violations[0]
+    times_ms = [each.ended_at_ms or each.invoked_at_ms for each in first.operations]
+    times_ms += [float(found) for found in _AT_MS.findall(first.message)]
+    end = max(times_ms, default=inf) / 1_000 + _AFTERWARDS_SECONDS
+    before = [line for line in result.trace if float(line.split(maxsplit=1)[0]) <= end]
+    return before[-_TRACE_LINES:]
 
 
 def play_all(jobs: Iterable[Job], processes: int) -> Iterator[Report]:

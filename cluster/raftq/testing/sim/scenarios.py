@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from raftq.testing.memory_files import Keep, Kept
-from raftq.testing.sim import trials
+from raftq.testing.sim import stale_acks, trials
 from raftq.testing.sim.clients import Load
 from raftq.testing.sim.cluster import Plan, SimCluster
 from raftq.testing.sim.node import NodeSettings, SimNode
@@ -138,6 +138,12 @@ async def freeze(cluster: SimCluster, seconds: float) -> None:
         victim.resume()
 
 
+def vary_disks(cluster: SimCluster) -> None:
+    """Make some disks slow, so that much is not synced when the power goes."""
+    for node in cluster.nodes:
+        node.disk.slowness = cluster.random.choice((1.0, 1.0, 30.0, 100.0))
+
+
 def kill_a_client(cluster: SimCluster) -> None:
     """Kill a client in the middle of whatever it does, and start it anew."""
     client = cluster.random.choice(cluster.clients)
@@ -176,6 +182,7 @@ async def power_loss(cluster: SimCluster) -> None:
     await pause(cluster, 1.0)
     returning: list[asyncio.Task[None]] = []
     while cluster.world.now < end:
+        vary_disks(cluster)
         node = some_up(cluster)
         down = sum(not each.is_up for each in cluster.nodes)
         if node is not None and down < minority(cluster):
@@ -188,6 +195,7 @@ async def power_loss(cluster: SimCluster) -> None:
 async def blackout(cluster: SimCluster) -> None:
     """The whole cluster loses power at once, and each node comes back when it likes."""
     for _ in range(max(1, int(cluster.plan.seconds / 2.5))):
+        vary_disks(cluster)
         await asyncio.sleep(cluster.random.uniform(0.8, 2.0))
         up = [node for node in cluster.nodes if node.is_up]
         if cluster.random.random() < 0.5:
@@ -279,9 +287,13 @@ async def rolling_restart(cluster: SimCluster) -> None:
     for node in list(cluster.nodes):
         if node.is_up:
             node.request_stop()
+            begun = cluster.world.now
             deadline = cluster.world.now + cluster.plan.settings.drain_seconds + 2.0
             while node.is_up and cluster.world.now < deadline:
                 await asyncio.sleep(0.05)
+            seconds = cluster.world.now - begun
+            text = f"{node.name} took {seconds:.1f} s to hand over and to stop"
+            cluster.expect(seconds < _STOP_SECONDS, "slow-stop", text)
             if node.is_up:
                 node.kill()
             await pause(cluster, 0.1)
@@ -382,11 +394,14 @@ async def mixed(cluster: SimCluster) -> None:
     await asyncio.gather(*running)
 
 
+_STOP_SECONDS: Final = 3.0
 _STEP_MS: Final = 8_000.0
 _BUSY_LOG: Final = NodeSettings(snapshot_entries=60, segment_bytes=6_000, snapshot_seconds=0.08)
 _SMALL_LOG: Final = NodeSettings(snapshot_entries=250, segment_bytes=16_000)
 _PLAN: Final = Plan(settings=_SMALL_LOG)
 _READERS: Final = replace(_PLAN, load=Load(readers=4, pause=0.02))
+_LIGHT: Final = replace(_PLAN, load=Load(workers=1, runners=0, readers=0, pause=0.08))
+_IDLE: Final = replace(_PLAN, load=Load(producers=1, workers=0, runners=0, pause=0.5))
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "calm": Scenario("nothing happens", calm, replace(_PLAN, seconds=3.0)),
@@ -407,7 +422,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "mixed": Scenario(
         "everything at once", mixed, Plan(settings=replace(_BUSY_LOG, snapshot_entries=120))
     ),
-    "rejoin": Scenario("a follower comes back and disturbs nobody", trials.rejoin, _PLAN),
+    "rejoin": Scenario("a follower comes back and disturbs nobody", trials.rejoin, _IDLE),
     "deposed": Scenario("a leader is cut off from the others", trials.deposed, _READERS),
     "steady": Scenario(
         "workers that extend in time keep their leases",
@@ -418,11 +433,34 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "divergence": Scenario(
         "a leader comes back with a long wrong tail", trials.divergence, Plan(settings=_BUSY_LOG)
     ),
-    "stale-acks": Scenario("acks of one term arrive in another", trials.stale_acks, _PLAN),
+    "stale-acks": Scenario(
+        "acks of one term arrive in another", stale_acks.on_a_living_link, _LIGHT
+    ),
+    "stale-link": Scenario(
+        "acks of one term arrive in another, on an old connection",
+        stale_acks.on_an_old_link,
+        _LIGHT,
+    ),
     "lagging-power": Scenario(
         "followers lose power while they get snapshots",
         trials.lagging_power,
         Plan(settings=_BUSY_LOG),
+    ),
+    "short-freezes": Scenario(
+        "the leader stands still for a moment",
+        trials.short_freezes,
+        replace(_PLAN, load=Load(patient=3, patient_lease=0.45)),
+    ),
+    "takeovers": Scenario("leaders die while disks are slow", trials.takeovers, _READERS),
+    "no-majority": Scenario(
+        "no node reaches another for a while",
+        trials.no_majority,
+        replace(_PLAN, load=Load(call_timeout=1.2)),
+    ),
+    "left-behind": Scenario("a candidate is cut off before the votes", trials.left_behind, _PLAN),
+    "failed-sync": Scenario("a sync fails, then the power goes", trials.failed_sync, _PLAN),
+    "rot-in-majority": Scenario(
+        "damage to entries that only two nodes have", trials.rot_in_the_majority, _PLAN
     ),
     "bit-rot": Scenario("a bit changes while a node is down", trials.bit_rot, _PLAN),
 }

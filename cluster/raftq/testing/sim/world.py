@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WALL_AT_MS = 1_800_000_000_000
 """The wall clock, milliseconds since 1970, when a world begins."""
 
+_LOOK_SECONDS = 0.005
+
 
 class World:
     """Virtual time and everything that is due.
@@ -36,6 +38,7 @@ class World:
         """What happened, one line each, readable."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._until = 0.0
 
     def chance(self, purpose: str) -> Random:
         """Return a source of chance for one purpose; others are not changed by its use."""
@@ -60,13 +63,28 @@ class World:
         self.trace.append(f"{self.now:10.6f} {text}")
 
     def run(self, until: float, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Let everything happen that is due before an instant, or until a condition holds."""
+        """Let everything happen that is due before an instant, or until a condition holds.
+
+        The condition is looked at every few milliseconds.
+        """
         events = self._events
-        while events and events[0][0] <= until and not is_over():
+        look_at = self.now
+        self._until = until
+        while events and events[0][0] <= until:
+            if events[0][0] >= look_at:
+                if is_over():
+                    return
+                look_at = self.now + _LOOK_SECONDS
             self.now, _, action = heappop(events)
             action()
-        if not is_over():
-            self.now = max(self.now, until)
+        self.now = max(self.now, until)
+
+    def skip_to(self, when: float) -> bool:
+        """Move on to an instant, unless something is due before it."""
+        if when > self._until or (self._events and self._events[0][0] <= when):
+            return False
+        self.now = max(self.now, when)
+        return True
 
     def end(self) -> None:
         """End every process, so that nothing of this world runs when its objects are freed."""

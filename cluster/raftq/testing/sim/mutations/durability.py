@@ -144,7 +144,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         ("lagging", "crashes", "mixed"),
     ),
     "sync-failure": Mutation(
-        "a failed sync is tried again, and believed", _sync_failure, ("bad-disks",)
+        "a failed sync is tried again, and believed", _sync_failure, ("failed-sync",)
     ),
     "snapshot-cancel": Mutation(
         "an older snapshot may be renamed over a received one",
@@ -161,6 +161,6 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "checksums": Mutation("damaged records are believed", _checksums, ("bit-rot", "blackout")),
     "torn-end": Mutation(
-        "damage to the newest segment is taken for a torn end", _torn_end, ("bit-rot",)
+        "damage to the newest segment is taken for a torn end", _torn_end, ("rot-in-majority",)
     ),
 }

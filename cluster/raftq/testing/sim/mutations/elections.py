@@ -108,7 +108,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         "candidates are heard while the leader is alive", _stickiness, ("rejoin",)
     ),
     "term-note": Mutation(
-        "a deposed leader is not told of the newer term", _term_note, ("rejoin", "partitions")
+        "a deposed leader is not told of the newer term", _term_note, ("left-behind",)
     ),
     "step-down": Mutation(
         "a leader without a majority believes in itself for 30 s", _step_down, ("deposed",)
@@ -124,7 +124,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "read-own-term": Mutation(
         "a new leader answers before an entry of its own term is committed",
         _read_own_term,
-        ("crashes", "partitions"),
+        ("takeovers",),
     ),
     "transfer-tag": Mutation(
         "an election that the leader asked for is refused like any other",
@@ -132,7 +132,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         ("rolling-restart",),
     ),
     "lease-step-cap": Mutation(
-        "the time in which a leader stood still ages leases", _lease_step, ("freezes",)
+        "the time in which a leader stood still ages leases", _lease_step, ("short-freezes",)
     ),
     "grace-period": Mutation(
         "leases age from the first moment of a leadership", _grace, ("steady",)

@@ -219,9 +219,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         _commit_clamp,
         ("divergence", "partitions", "mixed"),
     ),
-    "ack-term": Mutation(
-        "an ack counts in any term", _ack_term, ("stale-acks", "partitions"), nodes=5
-    ),
+    "ack-term": Mutation("an ack counts in any term", _ack_term, ("stale-acks",), nodes=5),
     "follower-gate": Mutation(
         "a follower acknowledges before its disk", _follower_gate, ("blackout", "power-loss")
     ),
@@ -252,7 +250,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "connection-epoch": Mutation(
         "a superseded connection still delivers, acks of other terms included",
         _connection_epoch,
-        ("stale-acks", "partitions", "mixed"),
+        ("stale-link",),
         nodes=5,
     ),
 }

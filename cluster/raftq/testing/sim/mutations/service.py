@@ -78,7 +78,7 @@ def _client_outcome() -> list[Patch]:
 
 def _late_callers() -> list[Patch]:
     def resolve(self: Inside, number: int, result: object, is_committed: bool) -> None:
-        batch = self._in_flight.pop(number, None) or []
+        batch: list[Inside] = self._in_flight.pop(number, None) or []
         replies = result.replies if isinstance(result, Applied) else []
         for item, reply in zip(batch, replies, strict=False):
             item.future.set_result(reply)
@@ -202,22 +202,22 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "lost-leadership": Mutation(
         "what was in flight when leadership was lost is said to have failed",
         _lost_leadership,
-        ("crashes", "partitions", "mixed"),
+        ("no-majority", "partitions", "mixed"),
     ),
     "commit-timeout": Mutation(
         "what was not committed in time is said to have failed",
         _commit_timeout,
-        ("partitions", "freezes", "mixed"),
+        ("no-majority", "partitions", "mixed"),
     ),
     "lost-link": Mutation(
         "what was forwarded when the link broke is said to have failed",
         _lost_link,
-        ("crashes", "partitions", "mixed"),
+        ("no-majority", "partitions", "mixed"),
     ),
     "client-outcome": Mutation(
         "the client says that a call failed whose earlier try may have succeeded",
         _client_outcome,
-        ("crashes", "partitions", "mixed"),
+        ("no-majority", "partitions", "mixed"),
     ),
     "late-callers": Mutation(
         "a reply for a caller who has gone raises in PySyncObj's loop",
