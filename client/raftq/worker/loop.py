@@ -152,7 +152,7 @@ class Worker:
         have been granted.
         """
         if self._request_id is None:
-            self._request_id = secrets.token_hex(16)
+            self._request_id = self._client.new_id().hex()
         try:
             leases = await self._client.lease(
                 self._queues,

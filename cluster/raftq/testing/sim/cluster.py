@@ -5,7 +5,7 @@ import gc
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 from raftq.testing.checks import Bounds, Violation, check_all
 from raftq.testing.history import History
@@ -29,6 +29,7 @@ from raftq.testing.sim.patching import patched
 from raftq.testing.sim.seams import replaced
 from raftq.testing.sim.world import World
 
+T = TypeVar("T")
 RECOVERY_SECONDS: Final = 5.0
 """Once all faults have ended, a command is committed within this virtual time."""
 DRAIN_SECONDS: Final = 40.0
@@ -138,7 +139,7 @@ class SimCluster:
 
     # ------------------------------------------------------------ a run
 
-    def run(self, scenario: "Callable[[SimCluster], Awaitable[None]]") -> None:
+    def run(self, scenario: "Scenario") -> None:
         """Let a scenario play, heal, drain, and collect what is left."""
         for node in self.nodes:
             node.start()
@@ -159,7 +160,7 @@ class SimCluster:
         self.violations += self.observer.violations
         self.violations += check_all(self.history, self.observer.facts, bounds)
 
-    def _play(self, scenario: "Callable[[SimCluster], Awaitable[None]]") -> None:
+    def _play(self, scenario: "Scenario") -> None:
         played: list[asyncio.Task[None]] = []
 
         async def play() -> None:
@@ -225,25 +226,27 @@ class SimCluster:
         return len(indexes) == 1 and indexes == {engine.log.last_index for engine in engines}
 
 
-def run_scenario(
-    seed: str, name: str, plan: Plan, scenario: Callable[[SimCluster], Awaitable[None]]
-) -> Result:
-    """Run a scenario in a new world and judge it."""
+def run_in(cluster: SimCluster, scenario: "Scenario", use: Callable[[SimCluster], T]) -> T:
+    """Let a scenario play in a new world, and use what came of it before the world ends."""
     gc_was_enabled = gc.isenabled()
     gc.disable()  # Coroutines of dead processes must end when the world does, not at any moment.
     try:
-        cluster = SimCluster(seed, plan)
         with ExitStack() as stack:
             stack.enter_context(replaced(cluster.world, cluster.files_of))
             stack.enter_context(patched(patches(cluster.observer)))
             try:
                 cluster.run(scenario)
-                return _result(name, cluster)
+                return use(cluster)
             finally:
                 cluster.world.end()
     finally:
         if gc_was_enabled:
             gc.enable()
+
+
+def run_scenario(seed: str, name: str, plan: Plan, scenario: "Scenario") -> Result:
+    """Run a scenario in a new world and judge it."""
+    return run_in(SimCluster(seed, plan), scenario, lambda cluster: _result(name, cluster))
 
 
 def _result(name: str, cluster: SimCluster) -> Result:
@@ -257,3 +260,6 @@ def _result(name: str, cluster: SimCluster) -> Result:
         len(cluster.history),
         sum(1 for event in events if type(event).__name__ == "AppliedEntry"),
     )
+
+
+Scenario: TypeAlias = Callable[[SimCluster], Awaitable[None]]

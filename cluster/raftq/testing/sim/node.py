@@ -19,7 +19,7 @@ from raftq.server.server import Server
 from raftq.storage.data_dir import (
     IDENTITY_NAME,
     DataDir,
-    Identity,
+    new_identity,
     read_identity,
     store_identity,
 )
@@ -110,6 +110,8 @@ class SimNode:
         self.process: Process | None = None
         self.replica: ObservedReplica | None = None
         self.server: Server | None = None
+        self.is_joining = False
+        """Whether it begins as no member, and waits to be added."""
         self.is_wiped = True
         """Whether the next start finds an empty disk."""
         self.starts = 0
@@ -296,13 +298,18 @@ class SimNode:
             times,
             config.facts,
             self.settings.snapshot_entries,
+            addresses=self._addresses(),
         )
         return ObservedReplica(replica_config, disk, around)
+
+    def _addresses(self) -> dict[str, str]:
+        return {member: f"{member}:{PEER_PORT}" for member in self.members}
 
     def _open_data_dir(self, files: ProcessFiles, path: Path) -> DataDir:
         """Open the folder as `DataDir.open` does, less the lock and the folders themselves."""
         if IDENTITY_NAME not in files.names(path):
-            store_identity(files, path, Identity(self.name, sorted(self.members)))
+            identity = new_identity(self.name, self._addresses(), is_joining=self.is_joining)
+            store_identity(files, path, identity)
         identity = read_identity(path / IDENTITY_NAME, files.read(path / IDENTITY_NAME))
         files.sync_folder(path)
         return DataDir(files, path, _NO_LOCK, identity)
