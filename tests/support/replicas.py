@@ -73,6 +73,7 @@ class Member:
             tuple(self.group.ports),
             TIMES,
             {"native": f"{self.node}.example:7601"},
+            addresses={node: f"127.0.0.1:{port}" for node, port in self.group.ports.items()},
             **(self.group.settings | settings),
         )
         peers = {

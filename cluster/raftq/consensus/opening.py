@@ -1,8 +1,10 @@
 """Build a production replica: real files, TCP links, a sync thread, forked snapshots."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import SystemRandom
 
 from raftq.consensus.group_commit import SyncThread
@@ -11,11 +13,14 @@ from raftq.consensus.peers.network import TornadoNetwork
 from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.replica import RaftReplica
 from raftq.consensus.snapshotter import ForkedChild
+from raftq.protocol.addresses import address_text
 from raftq.storage.data_dir import DataDir
 from raftq.storage.files import Files
 from raftq.storage.journal import Journal
 from raftq.storage.snapshots import SnapshotStore
 from raftq.storage.vote import VoteFile
+
+_log = logging.getLogger(__name__)
 
 
 def open_replica(
@@ -32,11 +37,15 @@ def open_replica(
         data_dir: The locked data folder.
         files: The disk.
         listen: (host, port) for peers.
-        peers: (host, port) of every other member.
+        peers: (host, port) of every other member, as configured.
 
     Raises:
         CorruptRecord: The files are damaged; the message says how to rebuild the node.
+        UnsupportedFormat: The folder belongs to other members than the configured ones.
     """
+    configured = {node: address_text(address) for node, address in peers.items()}
+    addresses = {config.node: address_text(listen), **configured, **config.addresses}
+    config = replace(config, addresses=addresses)
     sync_thread = SyncThread()
     child = ForkedChild()
     random = SystemRandom()
@@ -59,4 +68,25 @@ def open_replica(
         child.stop()
         sync_thread.close()
 
-    return RaftReplica(config, disk, around), close
+    replica = RaftReplica(config, disk, around)
+    _compare_members(replica, config, data_dir)
+    return replica, close
+
+
+def _compare_members(replica: RaftReplica, config: ReplicaConfig, data_dir: DataDir) -> None:
+    """Compare the configured members with those that count.
+
+    Raises:
+        UnsupportedFormat: No list is in the log yet, and the folder was made for other members.
+    """
+    membership = replica.parts.membership
+    if membership.history.index == 0 and not data_dir.is_joining:
+        data_dir.check_members(config.members)
+    elif set(config.members) != set(membership.current.members):
+        _log.warning(
+            "cluster_setting_differs",
+            extra={
+                "configured": ", ".join(sorted(config.members)),
+                "members": ", ".join(sorted(membership.current.members)),
+            },
+        )

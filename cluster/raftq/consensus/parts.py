@@ -1,25 +1,27 @@
 """How the parts of a replica are built and joined, for production and for the simulator alike."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
 from raftq.consensus.group_commit import GroupCommit, Offload
 from raftq.consensus.leader_clock import LeaderClock
+from raftq.consensus.membership import Introduction, Membership
 from raftq.consensus.peers.forwarding import Forwarder
 from raftq.consensus.peers.links import Links
-from raftq.consensus.peers.messages import PeerHello
 from raftq.consensus.peers.peering import Peering
 from raftq.consensus.proposer import Proposer
 from raftq.consensus.raft.elector import ElectionTimes, Elector
 from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.guard import Guard
+from raftq.consensus.raft.member_history import MemberHistory
+from raftq.consensus.raft.members import Member, MemberList
+from raftq.consensus.raft.probation import Promises
 from raftq.consensus.raft.raft_log import RaftLog
 from raftq.consensus.replicated_state import Identity, ReplicatedState
 from raftq.consensus.snapshotter import Background, Snapshotter
 from raftq.protocol import limits
-from raftq.protocol.versions import PEER_PROTOCOL_VERSION
 from raftq.storage.journal import Journal
 from raftq.storage.snapshots import SnapshotStore
 from raftq.storage.vote import VoteFile
@@ -29,6 +31,8 @@ from raftq.storage.vote import VoteFile
 class ReplicaConfig:
     """Who this member is and how it behaves.
 
+    `members` are the ids that it is configured with, itself included, and `addresses` where their
+    peers reach them, as `host:port`; a member list in the log counts instead, once there is one.
     `facts` are words about this node that all members learn (its addresses for clients).
     """
 
@@ -38,11 +42,16 @@ class ReplicaConfig:
     facts: Mapping[str, str]
     snapshot_entries: int = limits.SNAPSHOT_AFTER_ENTRIES
     snapshot_bytes: int = limits.SNAPSHOT_AFTER_BYTES
+    addresses: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class NodeIdentity(Identity, Promises, Protocol):
+    """What is written down about this node on its disk."""
 
     @property
-    def peers(self) -> tuple[str, ...]:
-        """The other members."""
-        return tuple(member for member in self.members if member != self.node)
+    def bootstrap(self) -> Mapping[str, str]: ...
+    @property
+    def is_joining(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Disk:
     journal: Journal
     vote: VoteFile
     snapshots: SnapshotStore
-    identity: Identity
+    identity: NodeIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +95,17 @@ class Parts:
     ) -> None:
         boot_id = f"{around.random.getrandbits(64):016x}"
         self.state = ReplicatedState(disk.identity)
+        history = MemberHistory(bootstrap_list(config, disk.identity))
         self.log = RaftLog(
-            disk.journal, disk.vote, disk.snapshots.read_meta(), sync_each=not config.peers
+            disk.journal,
+            disk.vote,
+            disk.snapshots.read_meta(),
+            sync_each=False,
+            members=history,
         )
         self.snapshotter = Snapshotter(
             disk.snapshots,
-            list(config.members),
+            history,
             self.state,
             around.background,
             around.clock,
@@ -99,7 +113,7 @@ class Parts:
         )
         self.engine = Engine(
             config.node,
-            config.peers,
+            [member for member in config.members if member != config.node],
             self.log,
             owner.on_entry,
             self.snapshotter,
@@ -109,26 +123,39 @@ class Parts:
         )
         self.peering = Peering(
             around.links,
-            lambda peer: _hello(config, disk.identity, boot_id, peer),
-            lambda hello: _refusal(disk.identity, hello),
             around.clock,
             boot_id,
             owner.wake,
             owner.stop_with,
         )
         self.guard = Guard(self.engine, self.log, self.peering)
+        self.membership = Membership(
+            Introduction(config.node, boot_id, config.facts, config.addresses),
+            history,
+            disk.identity,
+            lambda: self.log.stored_term,
+            self.peering.send,
+            owner.stop_with,
+        )
         self.elector = Elector(
             self.engine,
             self.log,
-            config.peers,
+            (),
             config.times,
             around.clock,
             around.random.random,
             self.peering.send,
+            self.membership.probation,
         )
+        self.membership.join(self.engine, self.elector, self.guard, around.links)
         self.forwarder = Forwarder(self.peering.send, around.clock)
         self.peering.join(
-            self.engine, self.guard, self.elector, self.forwarder, self.snapshotter.identity
+            self.engine,
+            self.guard,
+            self.elector,
+            self.forwarder,
+            self.membership,
+            self.snapshotter.identity,
         )
         self.engine.connect_outbox(self.peering)
         self.clock = LeaderClock(around.clock, around.wall_ms)
@@ -140,27 +167,23 @@ class Parts:
         """Tell whether cutting the log at an index leaves every connected follower served."""
         matched, reachable = self.guard.matched, self.links.reachable()
         return not self.engine.is_leader or all(
-            matched.get(peer, 0) >= index for peer, is_up in reachable.items() if is_up
+            matched.get(peer, 0) >= index
+            for peer in self.membership.roll.others
+            if reachable.get(peer)
         )
 
 
-def _hello(config: ReplicaConfig, identity: Identity, boot_id: str, peer: str) -> PeerHello:
-    return PeerHello(
-        PEER_PROTOCOL_VERSION,
-        config.node,
-        peer,
-        identity.cluster_id,
-        boot_id,
-        dict(config.facts),
-    )
+def bootstrap_list(config: ReplicaConfig, identity: NodeIdentity) -> MemberList:
+    """Return the members before any list is in the log.
 
-
-def _refusal(identity: Identity, hello: PeerHello) -> str | None:
-    """Refuse a node of another cluster."""
-    ours = identity.cluster_id
-    if hello.cluster_id is None or ours is None or hello.cluster_id == ours:
-        return None
-    return (
-        f"{hello.sender} belongs to cluster {hello.cluster_id}, this node to {ours}: one of them "
-        "has a data folder of another cluster"
+    A node that joins knows whom to ask, and is no voter itself.
+    """
+    return MemberList(
+        {
+            node: Member(
+                config.addresses.get(node, address),
+                is_voter=node != config.node or not identity.is_joining,
+            )
+            for node, address in identity.bootstrap.items()
+        }
     )

@@ -59,6 +59,7 @@ class RaftReplica:
         self._is_running = True
         self.parts.engine.tick()  # Loads the snapshot into the machine.
         self.parts.state.check_identity()
+        self.parts.membership.follow()
         await self.parts.links.start(self.parts.peering)
         self._on_timer()
 
@@ -137,7 +138,7 @@ class RaftReplica:
 
     async def transfer_leadership(self, deadline: float) -> bool:
         """Hand leadership over; see the contract."""
-        if self.parts.engine.is_leader and self.config.peers:
+        if self.parts.engine.is_leader and self.parts.membership.roll.counted:
             self._is_handing_over = True
             try:
                 await hand_over(self, deadline)
@@ -147,7 +148,9 @@ class RaftReplica:
 
     def view(self) -> ReplicaView:
         """Return what this node knows right now."""
-        reachable = {self.config.node: True, **self.parts.links.reachable()}
+        links = self.parts.links.reachable()
+        others = self.parts.membership.roll.others
+        reachable = {self.config.node: True, **{peer: links.get(peer, False) for peer in others}}
         engine = self.parts.engine
         return ReplicaView(
             node=self.config.node,
@@ -174,7 +177,7 @@ class RaftReplica:
         leader = self.parts.engine.leader
         if leader == self.config.node:
             return leader if self.parts.engine.is_leader else None
-        if leader is None or not self.parts.links.reachable()[leader]:
+        if leader is None or not self.parts.links.reachable().get(leader):
             return None
         return leader
 
@@ -182,8 +185,10 @@ class RaftReplica:
         if self.failed.done():
             return f"stopped: {self.failed.result()}"
         leader = self._leader()
-        if not self._is_running or leader is None:
-            return "no leader" if self._is_running else "not running"
+        if not self._is_running:
+            return "not running"
+        if leader is None:
+            return "no leader" if self.parts.membership.roll.is_voter else "not a member yet"
         if leader == self.config.node:
             return None if self._leads else "taking over leadership"
         if self.parts.elector.silence > 2 * self.config.times.timeout:
@@ -210,9 +215,11 @@ class RaftReplica:
             parts.elector.tick()
             parts.engine.tick()
             self._follow_leadership()
+            if parts.membership.follow() and self._listener is not None:
+                self._listener.on_leader_changed(self.view())
             if self._leads:
                 parts.proposer.flush()
-                if not self.config.peers and not parts.proposer.is_idle:
+                if parts.membership.roll.is_alone and not parts.proposer.is_idle:
                     self.wake()  # A node alone hears no acks that would wake it.
             parts.commit.start()
         except Exception as error:
@@ -229,6 +236,9 @@ class RaftReplica:
         if self._leads:
             parts.clock.look()
             if not self._is_handing_over and self._time_is_due():
+                parts.proposer.send_time()
+            parts.membership.end_probations()
+            if parts.membership.needs_entry():
                 parts.proposer.send_time()
         self._snapshot_if_due()
         self.wake()
@@ -272,6 +282,7 @@ class RaftReplica:
         """PySyncObj changed its role; called in the middle of its work."""
         if self.parts.engine.is_leader:
             self.parts.guard.on_leadership()
+            self.parts.membership.on_leadership()
 
     def _follow_leadership(self) -> None:
         """Notice what the last tick changed, and tell the listener."""
@@ -313,18 +324,19 @@ class RaftReplica:
         return self.parts.proposer.is_idle
 
     def followers_matched(self) -> Mapping[str, int]:
-        """Return what each reachable follower has acknowledged."""
+        """Return what each reachable follower that may lead has acknowledged."""
         matched, reachable = self.parts.guard.matched, self.parts.links.reachable()
-        return {peer: matched.get(peer, 0) for peer, is_up in reachable.items() if is_up}
+        counted = self.parts.membership.roll.counted
+        return {peer: matched.get(peer, 0) for peer in counted if reachable.get(peer)}
 
     def last_index(self) -> int:
         """Return the newest log index."""
         return self.parts.log.last_index
 
     def has_quorum(self) -> bool:
-        """Whether a majority, this member included, can be reached."""
-        reachable = 1 + sum(self.parts.links.reachable().values())
-        return 2 * reachable > len(self.config.members)
+        """Whether a majority of the voters can be reached."""
+        membership = self.parts.membership
+        return membership.has_majority(membership.current, self.parts.links.reachable())
 
     def ask_to_lead(self, peer: str) -> bool:
         """Have a follower start an election at once."""

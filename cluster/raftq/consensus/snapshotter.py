@@ -20,6 +20,7 @@ from raftq.consensus.raft.engine import (
     SNAPSHOT_WRITING,
     SNAPSHOT_WRITTEN,
 )
+from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.replicated_state import ReplicatedState
 from raftq.core.machine import Machine
 from raftq.storage.journal import JournalEntry
@@ -48,7 +49,7 @@ class Snapshotter:
 
     Args:
         store: The snapshot files.
-        members: Ids of all members, written into each snapshot.
+        members: The member lists in the log; each snapshot holds the one in force at its index.
         state: Whose machine is saved, and replaced by a loaded one.
         background: Runs the writing.
         clock: Monotonic seconds.
@@ -58,7 +59,7 @@ class Snapshotter:
     def __init__(
         self,
         store: SnapshotStore,
-        members: list[str],
+        members: MemberHistory,
         state: ReplicatedState,
         background: Background,
         clock: Callable[[], float],
@@ -93,8 +94,9 @@ class Snapshotter:
             last_command=last.command,
             previous_command=previous.command,
             state_hash=machine.state_hash,
-            members=self._members,
+            members=sorted(self._members.at(last.index)[1].members),
             cluster_id=machine.cluster_id,
+            configuration=self._members.stored_at(last.index),
         )
         self._writing = meta
         self._background.start(lambda: self._store.write(meta, machine.dump()))
@@ -145,6 +147,7 @@ class Snapshotter:
         loaded = self._store.load()
         assert loaded is not None, "PySyncObj asked for a snapshot that does not exist"
         meta, chunks = loaded
+        self._members.loaded(meta.configuration)
         self._state.install(Machine.load(chunks))
         self._identity = (meta.last_index, meta.last_term)
         return (

@@ -182,6 +182,12 @@ class SyncFailed(StorageError):
     code = "sync_failed"
 
 
+class RemovedFromCluster(StorageError):
+    """This node was removed from the cluster; its data folder is of no use there any more."""
+
+    code = "removed_from_cluster"
+
+
 def _leaves(base: type[RaftqError]) -> dict[str, type[RaftqError]]:
     found = {base.code: base}
     for subclass in base.__subclasses__():

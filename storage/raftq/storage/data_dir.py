@@ -9,7 +9,8 @@ that lost a part is refused; nothing in a folder is read before its format was c
 import fcntl
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,16 @@ class Identity(msgspec.Struct, frozen=True):
 
     node_id: str
     members: list[str]
+    """The ids of the members that this node was first started with; a list in the log is newer."""
     cluster_id: str | None = None
+    addresses: list[str] = []
+    """Their peer addresses, in the same order; empty if they were not told."""
+    is_joining: bool = False
+    """Made by a node that joins a cluster: it is no member before the log says so."""
+    is_on_probation: bool = False
+    """It began empty in a cluster that exists: it may have forgotten votes, and must not vote."""
+    votes_after_term: int = 0
+    """It may vote in later terms only."""
 
 
 class DataDir:
@@ -51,14 +61,22 @@ class DataDir:
 
     @classmethod
     def open(
-        cls, path: Path, *, node_id: str, members: list[str], files: Files | None = None
+        cls,
+        path: Path,
+        *,
+        node_id: str,
+        members: list[str] | Mapping[str, str],
+        is_joining: bool = False,
+        files: Files | None = None,
     ) -> "DataDir":
         """Lock a node's folder and check that it is this node's; make it if it is empty.
 
         Args:
             path: The folder; missing parents are made.
             node_id: This node.
-            members: Ids of all members of the cluster, in any order.
+            members: Ids of all members of the cluster, in any order, or their peer addresses by
+                id. They are only stored, and only when the folder is made: see `check_members`.
+            is_joining: Whether the node joins a cluster that exists, if the folder is made now.
             files: The disk of the identity file; the real one if None.
 
         Raises:
@@ -71,11 +89,11 @@ class DataDir:
             _make_folder(path)
         lock = _take_lock(path / LOCK_NAME)
         try:
-            expected = Identity(node_id, sorted(members))
             if IDENTITY_NAME not in files.names(path):
-                _make(files, path, expected)
+                _make(files, path, new_identity(node_id, members, is_joining=is_joining))
             identity = read_identity(path / IDENTITY_NAME, files.read(path / IDENTITY_NAME))
-            _check_owner(path, identity, expected)
+            if identity.node_id != node_id:
+                raise _mismatch(path, "node", identity.node_id, node_id)
             _check_whole(path)
             files.sync_folder(path)
         except BaseException:
@@ -107,12 +125,77 @@ class DataDir:
             return
         if self.cluster_id is not None:
             raise _mismatch(self.path, "cluster", self.cluster_id, cluster_id)
-        identity = msgspec.structs.replace(self._identity, cluster_id=cluster_id)
+        self._store(msgspec.structs.replace(self._identity, cluster_id=cluster_id))
+
+    @property
+    def bootstrap(self) -> Mapping[str, str]:
+        """The members that this node was first started with: peer addresses by id."""
+        identity = self._identity
+        addresses = identity.addresses or [""] * len(identity.members)
+        return dict(zip(identity.members, addresses, strict=True))
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether this node is a member only once the log says so."""
+        return self._identity.is_joining
+
+    def check_members(self, members: Iterable[str]) -> None:
+        """Compare the configured members with those of the first start; call it only while no
+        list is in the log, because a list in the log is what counts.
+
+        Raises:
+            UnsupportedFormat: They differ.
+        """
+        expected = sorted(members)
+        if self._identity.members != expected:
+            found = ", ".join(self._identity.members)
+            raise _mismatch(self.path, "members", found, ", ".join(expected))
+
+    @property
+    def is_on_probation(self) -> bool:
+        """Whether this node may have forgotten what it promised, and must not vote."""
+        return self._identity.is_on_probation
+
+    @property
+    def votes_after_term(self) -> int:
+        """The term up to which this node votes for nobody."""
+        return self._identity.votes_after_term
+
+    def begin_probation(self) -> None:
+        """Return once it is durable that this node must not vote. Blocks.
+
+        Raises:
+            SyncFailed: The node must stop.
+        """
+        self._store(msgspec.structs.replace(self._identity, is_on_probation=True))
+
+    def end_probation(self, term: int) -> None:
+        """Return once it is durable that this node may vote after a term. Blocks.
+
+        Raises:
+            SyncFailed: The node must stop.
+        """
+        self._store(
+            msgspec.structs.replace(self._identity, is_on_probation=False, votes_after_term=term)
+        )
+
+    def _store(self, identity: Identity) -> None:
         try:
             store_identity(self._files, self.path, identity)
         except OSError as error:
             raise sync_failed(self.path, error) from error
         self._identity = identity
+
+
+def new_identity(
+    node_id: str, members: Iterable[str] | Mapping[str, str], *, is_joining: bool = False
+) -> Identity:
+    """Return the identity of a folder that is being made; a joining node begins on probation."""
+    ids = sorted(members)
+    addresses = [members[id_] for id_ in ids] if isinstance(members, Mapping) else []
+    return Identity(
+        node_id, ids, addresses=addresses, is_joining=is_joining, is_on_probation=is_joining
+    )
 
 
 def read_identity(path: Path, data: bytes) -> Identity:
@@ -180,13 +263,6 @@ def _make_folder(path: Path) -> None:
     path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     with suppress(PermissionError):  # The folder above may belong to someone else.
         RealFiles().sync_folder(path.parent)
-
-
-def _check_owner(path: Path, found: Identity, expected: Identity) -> None:
-    if found.node_id != expected.node_id:
-        raise _mismatch(path, "node", found.node_id, expected.node_id)
-    if found.members != expected.members:
-        raise _mismatch(path, "members", ", ".join(found.members), ", ".join(expected.members))
 
 
 def _check_whole(path: Path) -> None:

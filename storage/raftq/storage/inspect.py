@@ -130,7 +130,7 @@ def _snapshot_facts(files: Files, path: Path) -> tuple[Facts, int]:
     records = read_records(files, path)
     last = next(records)
     facts: Facts = msgspec.structs.asdict(decode_meta(path, last))
-    del facts["last_command"], facts["previous_command"]
+    del facts["last_command"], facts["previous_command"], facts["configuration"]
     chunks, chunk_bytes = 0, 0
     for last in records:
         chunks += 1

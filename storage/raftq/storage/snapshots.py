@@ -48,6 +48,8 @@ class SnapshotMeta(msgspec.Struct, array_like=True, frozen=True):
     state_hash: str
     members: list[str]
     cluster_id: str | None
+    configuration: bytes = b""
+    """The member list in force at `last_index`, in the log's own form; empty if there is none."""
 
 
 class SnapshotStore:

@@ -66,17 +66,52 @@ def test_the_cluster_is_recorded_once(made: Path) -> None:
     reopened.close()
 
 
-@pytest.mark.parametrize(
-    ("node_id", "members", "message"),
-    [("n2", MEMBERS, r"belongs to node n1.*started for node n2.*correct the configuration"),
-     ("n1", ["n1", "n2"], r"belongs to members n1, n2, n3.*started for members n1, n2")],
-)  # fmt: skip
-def test_the_folder_of_another_node_is_refused_and_stays_unlocked(
-    made: Path, node_id: str, members: list[str], message: str
-) -> None:
-    with pytest.raises(UnsupportedFormat, match=message):
-        DataDir.open(made, node_id=node_id, members=members)
+def test_the_folder_of_another_node_is_refused_and_stays_unlocked(made: Path) -> None:
+    with pytest.raises(
+        UnsupportedFormat,
+        match=r"belongs to node n1.*started for node n2.*correct the configuration",
+    ):
+        DataDir.open(made, node_id="n2", members=MEMBERS)
     _open(made).close()
+
+
+def test_other_members_than_at_the_first_start_are_noticed(made: Path) -> None:
+    data_dir = DataDir.open(made, node_id="n1", members=["n1", "n2"])
+    data_dir.check_members(MEMBERS[::-1])
+    with pytest.raises(
+        UnsupportedFormat, match=r"belongs to members n1, n2, n3.*started for members n1, n2"
+    ):
+        data_dir.check_members(["n1", "n2"])
+    data_dir.close()
+
+
+def test_the_first_members_addresses_are_kept(tmp_path: Path) -> None:
+    addresses = {"n2": "b:2", "n1": "a:1"}
+    DataDir.open(tmp_path, node_id="n1", members=addresses).close()
+    reopened = DataDir.open(tmp_path, node_id="n1", members={"n1": "elsewhere:1"})
+    assert reopened.bootstrap == addresses
+    reopened.close()
+
+
+def test_a_joining_node_begins_on_probation_and_stays_a_joining_one(tmp_path: Path) -> None:
+    DataDir.open(tmp_path, node_id="n4", members=["n1", "n4"], is_joining=True).close()
+    reopened = DataDir.open(tmp_path, node_id="n4", members=["n1", "n4"])
+    assert reopened.is_joining and reopened.is_on_probation
+    reopened.close()
+
+
+def test_probation_outlives_restarts_until_it_ends_with_a_term(made: Path) -> None:
+    data_dir = _open(made)
+    assert not data_dir.is_on_probation and data_dir.votes_after_term == 0
+    data_dir.begin_probation()
+    data_dir.close()
+    reopened = _open(made)
+    assert reopened.is_on_probation
+    reopened.end_probation(7)
+    reopened.close()
+    again = _open(made)
+    assert not again.is_on_probation and again.votes_after_term == 7
+    again.close()
 
 
 def test_a_folder_in_use_is_refused_and_names_the_process(made: Path) -> None:

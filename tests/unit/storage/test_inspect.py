@@ -68,7 +68,10 @@ def test_a_whole_data_folder_is_shown_file_by_file(folder: Path) -> None:
     empty = {"first_index": 0, "last_index": 0, "first_term": 0, "last_term": 0,
              "entries": 0, "truncations": 0, "resets": 0, "marks": 0, "torn_bytes": 0}  # fmt: skip
     assert facts == {
-        "identity": {"node_id": "n1", "members": ["n1", "n2"], "cluster_id": None},
+        "identity": {
+            "node_id": "n1", "members": ["n1", "n2"], "cluster_id": None, "addresses": [],
+            "is_joining": False, "is_on_probation": False, "votes_after_term": 0,
+        },
         "vote": {"term": 4, "voted_for": "n2"},
         segment_name(1): empty
         | {"first_index": 3, "last_index": 4, "first_term": 1, "last_term": 2}

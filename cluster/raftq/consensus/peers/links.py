@@ -1,9 +1,18 @@
 """The seam between a replica and its peers' sockets: one live link for each pair of nodes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from raftq.consensus.peers.messages import PeerHello, PeerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the sender of a hello must not be talked to, and what it is told before the end."""
+
+    reason: str
+    farewell: PeerMessage | None = None
 
 
 class LinkReceiver(Protocol):
@@ -13,7 +22,7 @@ class LinkReceiver(Protocol):
         """Return what this node says first on a new link."""
         ...
 
-    def refuse(self, hello: PeerHello) -> str | None:
+    def refuse(self, hello: PeerHello) -> Refusal | None:
         """Return why the sender of this hello must not be talked to, or None."""
         ...
 
@@ -26,7 +35,7 @@ class LinkReceiver(Protocol):
 
 
 class Links(Protocol):
-    """Connections to all other members."""
+    """Connections to all other members, and from nodes that know a newer member list."""
 
     async def start(self, receiver: LinkReceiver) -> None: ...
     async def stop(self) -> None: ...
@@ -35,5 +44,9 @@ class Links(Protocol):
         ...
 
     def reachable(self) -> Mapping[str, bool]:
-        """Return for each peer whether a link to it is up."""
+        """Return for each peer, and each linked node, whether a link to it is up."""
+        ...
+
+    def set_peers(self, peers: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+        """Keep links to these nodes, and end those to others; each has addresses to try."""
         ...

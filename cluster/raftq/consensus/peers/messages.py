@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from raftq.consensus.raft.probation import Memory
 from raftq.protocol.codec import MALFORMED
 from raftq.protocol.errors import Fact, InvalidRequest
 
@@ -23,7 +24,11 @@ FRAME_HEADER: Final = struct.Struct("<I")
 
 
 class PeerHello(Struct, array_like=True, frozen=True, tag=0):
-    """Introduce a node to a peer; `facts` are addresses that others may hand to clients."""
+    """Introduce a node to a peer; `facts` are addresses that others may hand to clients.
+
+    `members_index` is the log index of the member list that the sender goes by, `memory` tells
+    whether it may have forgotten what it promised.
+    """
 
     version: int
     sender: Name
@@ -31,6 +36,8 @@ class PeerHello(Struct, array_like=True, frozen=True, tag=0):
     cluster_id: Name | None
     boot_id: Name
     facts: Annotated[dict[Name, Name], Meta(max_length=16)]
+    members_index: LogIndex = 0
+    memory: Memory = Memory.KEPT
 
 
 class AppendEntries(Struct, array_like=True, frozen=True, tag=1):
@@ -126,6 +133,23 @@ class TermNote(Struct, array_like=True, frozen=True, tag=11):
     term: Term
 
 
+class NotMember(Struct, array_like=True, frozen=True, tag=12):
+    """Tell a node that the committed member list, of log index `members_index`, lacks it."""
+
+    cluster_id: Name
+    members_index: LogIndex
+
+
+class ProbationProven(Struct, array_like=True, frozen=True, tag=13):
+    """The leader of `term` tells a node that forgot its promises that it may vote again."""
+
+    term: Term
+
+
+class ProbationEnded(Struct, array_like=True, frozen=True, tag=14):
+    """The sender's probation is over, durably: its answers count from here on."""
+
+
 class ForwardedCall(Struct, array_like=True, frozen=True, tag=20):
     """A client's call for the leader to execute; `call` is a tagged `protocol` call."""
 
@@ -158,8 +182,11 @@ class ForwardedCancel(Struct, array_like=True, frozen=True, tag=23):
 
 RaftMessage: TypeAlias = AppendEntries | SnapshotPart | NextIndex | RequestVote | Vote | TimeoutNow
 ElectorMessage: TypeAlias = PreVote | PreVoteReply | Heartbeat | HeartbeatReply | TermNote
+MembershipMessage: TypeAlias = NotMember | ProbationProven | ProbationEnded
 ForwardMessage: TypeAlias = ForwardedCall | ForwardedReply | ForwardedError | ForwardedCancel
-PeerMessage: TypeAlias = PeerHello | RaftMessage | ElectorMessage | ForwardMessage
+PeerMessage: TypeAlias = (
+    PeerHello | RaftMessage | ElectorMessage | MembershipMessage | ForwardMessage
+)
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[PeerMessage]] = msgspec.msgpack.Decoder(PeerMessage)

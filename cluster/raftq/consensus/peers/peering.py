@@ -6,19 +6,23 @@ many bytes wait, or while the snapshot that the peer needs is being written.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from raftq.consensus.peers.forwarding import Forwarder
-from raftq.consensus.peers.links import Links
+from raftq.consensus.peers.links import Links, Refusal
 from raftq.consensus.peers.messages import (
     AppendEntries,
     ForwardedCall,
     ForwardedCancel,
     ForwardedError,
     ForwardedReply,
+    MembershipMessage,
     NextIndex,
+    NotMember,
     PeerHello,
     PeerMessage,
+    ProbationEnded,
+    ProbationProven,
     RaftMessage,
     RequestVote,
     SnapshotPart,
@@ -32,7 +36,28 @@ from raftq.consensus.raft.snapshot_stream import SnapshotSender
 
 _PAUSE_SECONDS: Final = 0.1
 _RAFT_MESSAGES: Final = (AppendEntries, SnapshotPart, NextIndex, RequestVote, Vote, TimeoutNow)
+_MEMBERSHIP_MESSAGES: Final = (NotMember, ProbationProven, ProbationEnded)
 _FORWARD_MESSAGES: Final = (ForwardedCall, ForwardedReply, ForwardedError, ForwardedCancel)
+
+
+class Gate(Protocol):
+    """Who is let in, and what is said about membership; see `membership.py`."""
+
+    def introduce(self, peer: str) -> PeerHello:
+        """Return this node's hello for a peer."""
+        ...
+
+    def refuse(self, hello: PeerHello) -> Refusal | None:
+        """Return why a hello must be refused, or None."""
+        ...
+
+    def meet(self, peer: str, hello: PeerHello) -> None:
+        """A link to a peer is up."""
+        ...
+
+    def on_message(self, peer: str, message: MembershipMessage) -> None:
+        """A peer speaks of membership."""
+        ...
 
 
 class Peering:
@@ -43,8 +68,6 @@ class Peering:
 
     Args:
         links: The connections.
-        introduce: Returns this node's hello for a peer.
-        refuse: Returns why a hello must be refused, or None.
         clock: Monotonic seconds.
         boot_id: Unique for this process.
         wake: Schedules the pump.
@@ -54,16 +77,12 @@ class Peering:
     def __init__(
         self,
         links: Links,
-        introduce: Callable[[str], PeerHello],
-        refuse: Callable[[PeerHello], str | None],
         clock: Callable[[], float],
         boot_id: str,
         wake: Callable[[], None],
         stop_with: Callable[[BaseException], None],
     ) -> None:
         self._links = links
-        self._introduce = introduce
-        self._refuse = refuse
         self._clock = clock
         self._wake = wake
         self._stop_with = stop_with
@@ -81,6 +100,7 @@ class Peering:
         guard: Guard,
         elector: Elector,
         forwarder: Forwarder,
+        gate: Gate,
         snapshot_identity: Callable[[], tuple[int, int]],
     ) -> None:
         """Give the parts that this object connects."""
@@ -88,17 +108,18 @@ class Peering:
         self._guard = guard
         self._elector = elector
         self._forwarder = forwarder
+        self._gate = gate
         self._snapshot_identity = snapshot_identity
 
     # ------------------------------------------------------------ from the links
 
     def hello_for(self, peer: str) -> PeerHello:
         """Return this node's introduction for a peer."""
-        return self._introduce(peer)
+        return self._gate.introduce(peer)
 
-    def refuse(self, hello: PeerHello) -> str | None:
+    def refuse(self, hello: PeerHello) -> Refusal | None:
         """Return why the sender of a hello must not be talked to, or None."""
-        return self._refuse(hello)
+        return self._gate.refuse(hello)
 
     def on_link_up(self, peer: str, hello: PeerHello) -> None:
         """A peer can be reached on a fresh connection."""
@@ -106,6 +127,11 @@ class Peering:
         self._forget_connection(peer)
         self._paused.pop(peer, None)
         self._congested.discard(peer)
+        try:
+            self._gate.meet(peer, hello)
+        except Exception as error:
+            self._stop_with(error)
+            return
         self._offer(peer)
         self._wake()
 
@@ -132,6 +158,8 @@ class Peering:
             elif isinstance(message, _RAFT_MESSAGES):
                 if self._elector.admits(peer, message):
                     self._guard.incoming(peer, message)
+            elif isinstance(message, _MEMBERSHIP_MESSAGES):
+                self._gate.on_message(peer, message)
             elif not isinstance(message, PeerHello):
                 self._elector.on_message(peer, message)
         except Exception as error:

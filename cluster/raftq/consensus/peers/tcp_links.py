@@ -1,8 +1,9 @@
 """Links over byte streams: framing, hello, one connection per peer, reconnection.
 
-The node with the greater id dials. A new connection of a peer supersedes the old one, which is
-closed and never read again (its late messages could be acks of another life). Frames of one turn
-of the loop leave in one write.
+The node with the greater id dials; the other one, too, if it waits in vain: the greater may not
+know yet that it is a member. A new connection of a peer supersedes the old one, which is closed and
+never read again (its late messages could be acks of another life). Frames of one turn of the loop
+leave in one write.
 
 Anything malformed closes its connection and changes nothing.
 """
@@ -10,7 +11,7 @@ Anything malformed closes its connection and changes nothing.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from tornado.iostream import StreamClosedError
@@ -18,6 +19,7 @@ from tornado.iostream import StreamClosedError
 from raftq.consensus.peers.links import LinkReceiver
 from raftq.consensus.peers.messages import (
     FRAME_HEADER,
+    NotMember,
     PeerHello,
     PeerMessage,
     decode_message,
@@ -33,6 +35,8 @@ _log = logging.getLogger(__name__)
 _DIAL_TIMEOUT_SECONDS = 1.0
 _DIAL_PAUSE_SECONDS = 0.1
 _DIAL_PAUSE_MAX_SECONDS = 1.0
+_IN_VAIN_SECONDS = 2.0
+"""How long the node with the smaller id waits to be dialled."""
 _READ_BYTES = 256 * limits.KIB
 _HELLO_BYTES_MAX = 4 * limits.KIB
 _DRAIN_SECONDS = 0.5
@@ -44,7 +48,7 @@ class TcpLinks:
     Args:
         node: This member's id.
         listen: (host, port) to bind.
-        addresses: (host, port) of every other member by id.
+        addresses: (host, port) of every other member by id, until `set_peers`.
         random: Jitter of redials.
         network: Opens and accepts connections.
     """
@@ -59,10 +63,13 @@ class TcpLinks:
     ) -> None:
         self._node = node
         self._listen = listen
-        self._addresses = addresses
+        self._peers: dict[str, Sequence[tuple[str, int]]] = {
+            peer: (address,) for peer, address in addresses.items()
+        }
         self._random = random
         self._links: dict[str, _Link] = {}
-        self._dialers: list[asyncio.Task[None]] = []
+        self._dialers: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._network = network
         self._receiver: LinkReceiver | None = None
         self._unwelcome: set[str] = set()
@@ -74,22 +81,40 @@ class TcpLinks:
         return self._receiver
 
     async def start(self, receiver: LinkReceiver) -> None:
-        """Listen, and dial the peers with smaller ids for ever."""
+        """Listen, and dial the peers for ever."""
         self._receiver = receiver
         host, port = self._listen
         self._network.listen(host, port, self._accept)
-        self._dialers = [
-            asyncio.create_task(self._dial_for_ever(peer), name=f"dial {peer}")
-            for peer in self._addresses
-            if peer < self._node
-        ]
+        for peer in self._peers:
+            self._start_dialling(peer)
+
+    def set_peers(self, peers: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+        """Keep links to these nodes, and end those to others; each has addresses to try."""
+        before, self._peers = self._peers, dict(peers)
+        for peer in [peer for peer in before if peer not in peers]:
+            link = self._links.get(peer)
+            if link is not None:
+                link.end()
+            dialler = self._dialers.pop(peer, None)
+            if dialler is not None:
+                dialler.cancel()
+                self._ending.add(dialler)
+                dialler.add_done_callback(self._ending.discard)
+        if self._receiver is not None:
+            for peer in [peer for peer in peers if peer not in before]:
+                self._start_dialling(peer)
+
+    def _start_dialling(self, peer: str) -> None:
+        dialler = asyncio.create_task(self._dial_for_ever(peer), name=f"dial {peer}")
+        self._dialers[peer] = dialler
 
     async def stop(self) -> None:
         """Stop listening and dialling; what was queued still leaves if the peer takes it."""
         self._network.stop_listening()
-        for dialer in self._dialers:
-            dialer.cancel()
-        await asyncio.gather(*self._dialers, return_exceptions=True)
+        diallers = [*self._dialers.values(), *self._ending]
+        for dialler in diallers:
+            dialler.cancel()
+        await asyncio.gather(*diallers, return_exceptions=True)
         links = list(self._links.values())
         await asyncio.gather(*(link.drain() for link in links))
         for link in links:
@@ -105,17 +130,29 @@ class TcpLinks:
         return True
 
     def reachable(self) -> Mapping[str, bool]:
-        """Return for each peer whether a link to it is up."""
-        return {peer: peer in self._links for peer in self._addresses}
+        """Return for each peer, and each linked node, whether a link to it is up."""
+        peers = dict.fromkeys(self._peers, False)
+        return peers | dict.fromkeys(self._links, True)
 
     # ------------------------------------------------------------ connections
 
     async def _dial_for_ever(self, peer: str) -> None:
         pause = _DIAL_PAUSE_SECONDS
+        tries = 0
         while True:
+            addresses = self._peers[peer]
+            if peer > self._node:
+                await asyncio.sleep(_IN_VAIN_SECONDS * (1 + self._random.random()))
+                if peer in self._links:
+                    continue
+            if not addresses:
+                await asyncio.sleep(_DIAL_PAUSE_MAX_SECONDS)  # It is known by name only.
+                continue
+            address = addresses[tries % len(addresses)]
+            tries += 1
             try:
                 async with asyncio.timeout(_DIAL_TIMEOUT_SECONDS):
-                    stream = await self._network.dial(*self._addresses[peer])
+                    stream = await self._network.dial(*address)
             except (OSError, StreamClosedError, TimeoutError):
                 pause = min(2 * pause, _DIAL_PAUSE_MAX_SECONDS)
             else:
@@ -166,9 +203,17 @@ class TcpLinks:
         if size > _HELLO_BYTES_MAX:
             raise InvalidRequest(f"a hello of {size} bytes: this is no peer of raftq")
         hello = decode_message(await stream.read_bytes(size))
+        if isinstance(hello, NotMember) and dialled is not None:
+            self.receiver.on_message(dialled, hello)
+            raise InvalidRequest(f"{dialled} does not know this node as a member")
         if not isinstance(hello, PeerHello):
             raise InvalidRequest("the first message was no hello")
         self._check(hello, dialled)
+        refusal = self.receiver.refuse(hello)
+        if refusal is not None:
+            if refusal.farewell is not None and dialled is None:
+                await stream.write(bytes(encode_frame(refusal.farewell)))
+            raise InvalidRequest(refusal.reason)
         if dialled is None:
             await stream.write(bytes(encode_frame(self.receiver.hello_for(hello.sender))))
         return hello
@@ -179,16 +224,13 @@ class TcpLinks:
                 f"{hello.sender} speaks peer protocol {hello.version}, this node "
                 f"{PEER_PROTOCOL_VERSION}"
             )
-        if hello.receiver != self._node or hello.sender not in self._addresses:
+        if hello.receiver != self._node or hello.sender == self._node:
             raise InvalidRequest(
-                f"{hello.sender} looks for {hello.receiver}; this is {self._node} with the peers "
-                f"{', '.join(self._addresses)}: check the cluster setting of both"
+                f"{hello.sender} looks for {hello.receiver}; this is {self._node}: check the "
+                "cluster setting of both"
             )
         if dialled is not None and hello.sender != dialled:
             raise InvalidRequest(f"{hello.sender} answers at the address of {dialled}")
-        reason = self.receiver.refuse(hello)
-        if reason is not None:
-            raise InvalidRequest(reason)
 
     def _supersede(self, link: "_Link") -> None:
         old = self._links.pop(link.peer, None)
@@ -279,6 +321,11 @@ class _Link:
                 if self._links.is_current(self):
                     self._links.receiver.on_message(self.peer, message)
             del buffer[:offset]
+
+    def end(self) -> None:
+        """Send what is queued, as far as it can leave at once, and close the connection."""
+        self._flush()
+        self.close()
 
     async def drain(self) -> None:
         """Give queued frames a moment to leave."""

@@ -26,6 +26,7 @@ from raftq.consensus.peers.messages import (
     TermNote,
     TimeoutNow,
 )
+from raftq.consensus.raft.roll import fixed_roll
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,21 @@ class LogEnd(Protocol):
     def last_term(self) -> int: ...
 
 
+class VotingRight(Protocol):
+    """Whether this node may act on promises that it might have forgotten."""
+
+    def may_vote(self, term: int) -> bool: ...
+    @property
+    def may_campaign(self) -> bool: ...
+
+
+class _FullRight:
+    may_campaign = True
+
+    def may_vote(self, term: int) -> bool:
+        return True
+
+
 @dataclass(slots=True)
 class _Read:
     round: int
@@ -82,11 +98,12 @@ class Elector:
     Args:
         raft: The engine.
         log: This node's log.
-        peers: The other members.
+        peers: The other members, until `roll` is set: all voters, all trusted.
         times: Election timing.
         clock: Monotonic seconds.
         random: Uniform numbers in [0, 1).
         send: Sends a message to a peer.
+        right: Whether this node may vote and campaign.
     """
 
     def __init__(
@@ -98,10 +115,13 @@ class Elector:
         clock: Callable[[], float],
         random: Callable[[], float],
         send: Callable[[str, ElectorMessage], object],
+        right: VotingRight | None = None,
     ) -> None:
         self._raft = raft
         self._log = log
-        self._peers = peers
+        self.roll = fixed_roll(peers)
+        """Whose answers count; replaced when that changes."""
+        self._right = right or _FullRight()
         self._times = times
         self._clock = clock
         self._random = random
@@ -123,9 +143,8 @@ class Elector:
         self._transfer_term: int | None = None
 
     @property
-    def majority(self) -> int:
-        """How many members, this one included, decide."""
-        return (len(self._peers) + 1) // 2 + 1
+    def _may_campaign(self) -> bool:
+        return self.roll.is_voter and self._right.may_campaign
 
     @property
     def silence(self) -> float:
@@ -144,7 +163,7 @@ class Elector:
             self._led_term = None
             self._fail_reads()
             self._deadline = now + self._timeout()
-        if now >= self._deadline:
+        if now >= self._deadline and self._may_campaign:
             self._ask_for_pre_votes(now)
 
     def _lead(self, now: float) -> None:
@@ -160,7 +179,7 @@ class Elector:
     def _send_heartbeats(self, now: float) -> None:
         self._next_heartbeat_at = now + self._times.heartbeat
         self._heartbeat_round += 1
-        for peer in self._peers:
+        for peer in self.roll.others:
             self._send(peer, Heartbeat(self._raft.term, self._heartbeat_round))
 
     def _ask_for_pre_votes(self, now: float) -> None:
@@ -171,12 +190,12 @@ class Elector:
         question = PreVote(
             self._round, self._pre_vote_term, self._log.last_index, self._log.last_term
         )
-        for peer in self._peers:
+        for peer in self.roll.counted:
             self._send(peer, question)
         self._elect_if_granted()
 
     def _elect_if_granted(self) -> None:
-        granted = len(self._grants) + 1 >= self.majority
+        granted = self.roll.decides(self._grants) and self._may_campaign
         if granted and self._raft.term == self._pre_vote_term and not self._raft.is_leader:
             self._pre_vote_term = -1
             self._deadline = self._clock() + self._pause()
@@ -221,8 +240,12 @@ class Elector:
                     return False
                 if term > raft.term and not is_transfer and self._follows_living_leader():
                     return False
+                if not self._right.may_vote(term):
+                    return False
                 self._deadline = self._clock() + self._timeout()
             case TimeoutNow():
+                if not self._may_campaign:
+                    return False
                 self._transfer_term = raft.term + 1
             case _:
                 pass
@@ -257,7 +280,8 @@ class Elector:
                     self._heard_leader()
                     self._send(peer, HeartbeatReply(term, round_))
             case HeartbeatReply(term=term, round=round_):
-                if raft.is_leader and term == raft.term == self._led_term:
+                is_counted = peer in self.roll.counted
+                if is_counted and raft.is_leader and term == raft.term == self._led_term:
                     self._confirmed[peer] = max(round_, self._confirmed.get(peer, 0))
                     raft.touch(peer)
                     self._finish_reads()
@@ -274,7 +298,10 @@ class Elector:
             self._log.last_index,
         )
         return (
-            question.term >= self._raft.term and log_is_as_new and not self._follows_living_leader()
+            question.term >= self._raft.term
+            and log_is_as_new
+            and not self._follows_living_leader()
+            and self._right.may_vote(question.term + 1)
         )
 
     # ------------------------------------------------------------ reads
@@ -296,8 +323,11 @@ class Elector:
         """Finish the reads whose heartbeat round a majority has answered."""
         if not self._reads:
             return
-        rounds = sorted((self._confirmed.get(peer, 0) for peer in self._peers), reverse=True)
-        needed = self.majority - 1
+        roll = self.roll
+        rounds = sorted((self._confirmed.get(peer, 0) for peer in roll.counted), reverse=True)
+        needed = roll.majority - roll.is_voter
+        if needed > len(rounds):
+            return
         confirmed = rounds[needed - 1] if needed else self._heartbeat_round
         while self._reads and self._reads[0].round <= confirmed:
             if self._reads[0].index > self._raft.applied_index:

@@ -1,9 +1,15 @@
 """PySyncObj 0.3.17, driven from outside: elections, log replication, commit, snapshot transfer.
 
-The only code that touches PySyncObj's insides, in five places: the module names `createJournal`,
-`createPoller`, `PIPE_NOTIFIER_ENABLED` and `atomicReplace`, and the private method
-`__doApplyCommand`, overridden so that nothing is ever unpickled. Its threads, sockets, election
-timer, pickles, membership changes, read-only nodes and code versions are all switched off.
+The only code that touches PySyncObj's insides, in six places: the module names `createJournal`,
+`createPoller`, `PIPE_NOTIFIER_ENABLED` and `atomicReplace`, and two private methods:
+`__doApplyCommand`, overridden so that nothing is ever unpickled, and
+`__updateClusterConfiguration`, called when another member list is in force. Its threads, sockets,
+election timer, pickles, membership changes and code versions are all switched off.
+
+Who is replicated to and does not count (a learner; a voter on probation) is one of PySyncObj's
+read-only nodes, which it sends the log and counts nowhere. For each voter that does not count a
+stand-in that never answers is among the nodes that PySyncObj counts, so that the majority stays
+what the member list says.
 
 Invariants: nothing raised by the machine reaches PySyncObj; an error that must stop the node is
 kept in `failure` and raised by the next `tick`, because PySyncObj swallows exceptions.
@@ -22,15 +28,17 @@ from pysyncobj.config import FAIL_REASON, SERIALIZER_STATE
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from raftq.consensus.peers.messages import RaftMessage, SnapshotPart
+from raftq.consensus.peers.messages import NextIndex, RaftMessage, SnapshotPart
+from raftq.consensus.raft.members import ENTRY_MEMBERS, MemberList
 from raftq.consensus.raft.raft_log import RaftLog
+from raftq.consensus.raft.roll import Roll, fixed_roll
 from raftq.consensus.raft.translation import append_entries, from_pysyncobj, to_pysyncobj
 from raftq.protocol import limits
 from raftq.protocol.errors import StorageError
 from raftq.storage.journal import JournalEntry
 
 PYSYNCOBJ_VERSION: Final = "0.3.17"
-_OVERRIDDEN: Final = "_SyncObj__doApplyCommand"
+_PRIVATE: Final = ("_SyncObj__doApplyCommand", "_SyncObj__updateClusterConfiguration")
 ENTRY_COMMAND: Final = 16
 """Our command type in the log; PySyncObj carries it untouched."""
 _NO_OP_COMMAND: Final = 1
@@ -111,6 +119,8 @@ class Engine:
         self._apply = apply
         self._snapshots = snapshots
         self._nodes: dict[str, Node] = {peer: _Member(peer) for peer in peers}
+        self._roll = fixed_roll(peers)
+        self._connected: set[str] = set()
         self._transport = _EngineTransport(self)
         self._outbox: Outbox | None = None
 
@@ -178,6 +188,18 @@ class Engine:
         self._raft._applyCommand(entry, on_outcome, ENTRY_COMMAND)
         self._raft._checkCommandsToApply()
 
+    def propose_members(self, members: MemberList, done: Callable[[bool], None]) -> None:
+        """Append a member list, which is in force at once; `done(is_committed)` as in `propose`."""
+
+        def on_outcome(_result: object, reason: int) -> None:
+            done(reason == FAIL_REASON.SUCCESS)
+
+        if not self.is_leader:
+            done(False)
+            return
+        self._raft._applyCommand(members.entry(), on_outcome, ENTRY_MEMBERS)
+        self._raft._checkCommandsToApply()
+
     def request_snapshot(self) -> None:
         """Write a snapshot at the next tick and cut the log behind it."""
         self._raft.forceLogCompaction()
@@ -186,16 +208,45 @@ class Engine:
         """Ask a peer that has the whole log to start an election; False if it lacks some."""
         accepted: list[bool] = []
         self._raft.transferLeadership(
-            self._nodes[peer], lambda _, reason: accepted.append(reason == FAIL_REASON.SUCCESS)
+            self._node_of(peer), lambda _, reason: accepted.append(reason == FAIL_REASON.SUCCESS)
         )
         return accepted == [True]
 
     def set_connected(self, peer: str, connected: bool) -> None:
         """Tell PySyncObj whether it may send to a peer."""
+        if connected == (peer in self._connected):
+            return
         if connected:
-            self._transport.report_connected(self._nodes[peer])
+            self._connected.add(peer)
         else:
-            self._transport.report_disconnected(self._nodes[peer])
+            self._connected.remove(peer)
+        self._report(peer, connected)
+
+    def _report(self, peer: str, connected: bool) -> None:
+        """Tell PySyncObj of a connection, in the role that the peer has there, if it has one."""
+        node = self._node_of(peer)
+        if peer in self._roll.counted:
+            self._transport.report_connected(node, connected)
+        elif peer in self._roll.others:
+            self._transport.report_readonly(node, connected)
+
+    def set_roll(self, roll: Roll) -> None:
+        """Count by another member list, or trust other members, from now on."""
+        before = self._roll
+        moved = sorted(p for p in self._connected if _role(before, p) != _role(roll, p))
+        for peer in moved:
+            self._report(peer, False)
+        self._roll = roll
+        counted = _counted_names(roll)
+        self._raft.update_members([self._node_of(each) for each in counted])
+        if self.is_leader:
+            for added in sorted(set(counted) - set(_counted_names(before))):
+                self.touch(added)
+        for peer in moved:
+            self._report(peer, True)
+
+    def _node_of(self, peer: str) -> Node:
+        return self._nodes.setdefault(peer, _Member(peer))
 
     # ------------------------------------------------------------ facts
 
@@ -240,19 +291,27 @@ class Engine:
         """Hand a checked message of a peer to PySyncObj."""
         if isinstance(message, SnapshotPart) and message.is_last:
             self._snapshots.cancel()
-        self._transport.report_message(self._nodes[peer], to_pysyncobj(message))
+        if isinstance(message, NextIndex) and not self._is_followed(peer):
+            return
+        self._transport.report_message(self._node_of(peer), to_pysyncobj(message))
         self.check()
+
+    def _is_followed(self, peer: str) -> bool:
+        """Tell whether PySyncObj keeps indexes of a peer; it would stop at an ack of another."""
+        is_readonly = peer in self._roll.others and peer in self._connected
+        return is_readonly or peer in self._roll.counted
 
     def heartbeat(self, peer: str, term: int, commit_index: int) -> None:
         """Tell PySyncObj that `peer` leads `term`, and move the commit index, nothing else."""
         self._transport.report_message(
-            self._nodes[peer],
+            self._node_of(peer),
             {"type": "append_entries", "term": term, "commit_index": commit_index},
         )
 
     def set_next_index(self, peer: str, next_index: int) -> None:
         """Set where PySyncObj goes on sending to a peer."""
-        self._next_index(peer, next_index, reset=True)
+        if self._is_followed(peer):
+            self._next_index(peer, next_index, reset=True)
 
     def touch(self, peer: str) -> None:
         """Count a peer as heard from."""
@@ -260,7 +319,7 @@ class Engine:
 
     def _next_index(self, peer: str, next_index: int, *, reset: bool) -> None:
         self._transport.report_message(
-            self._nodes[peer],
+            self._node_of(peer),
             {
                 "type": "next_node_idx",
                 "next_node_idx": next_index,
@@ -278,7 +337,7 @@ class Engine:
     def adopt_term(self, peer: str, term: int) -> None:
         """Follow a newer term without voting in it: a vote request that no log can satisfy."""
         self._transport.report_message(
-            self._nodes[peer],
+            self._node_of(peer),
             {
                 "type": "request_vote",
                 "term": term,
@@ -292,6 +351,8 @@ class Engine:
     def send(self, peer: str, message: dict[str, object]) -> None:
         """Translate one message of PySyncObj's and pass it on; called by the transport."""
         assert self._outbox is not None
+        if peer.endswith(_STAND_IN):
+            return
         match message["type"]:
             case "append_entries" if "prevLogIdx" in message:
                 assert "transmission" not in message, "an entry is over the message limit"
@@ -311,8 +372,8 @@ class Engine:
             kind = command[0]
             if kind == ENTRY_COMMAND:
                 return self._apply(self.applied_index + 1, command[1:])
-            if kind == _NO_OP_COMMAND:
-                return None
+            if kind in (_NO_OP_COMMAND, ENTRY_MEMBERS):
+                return None  # A member list is in force since it was appended.
             raise StorageError(
                 f"log entry {self.applied_index + 1} is of unknown type {kind}; this node stops "
                 "rather than guess what it means"
@@ -339,10 +400,10 @@ def check_pysyncobj() -> None:
     """Refuse to run on another PySyncObj than the one that was studied.
 
     Raises:
-        StorageError: The version differs, or a name that is overridden does not exist.
+        StorageError: The version differs, or a private name that is used does not exist.
     """
     found = version("pysyncobj")
-    if found != PYSYNCOBJ_VERSION or not hasattr(SyncObj, _OVERRIDDEN):
+    if found != PYSYNCOBJ_VERSION or not all(hasattr(SyncObj, name) for name in _PRIVATE):
         raise StorageError(
             f"PySyncObj {found} is installed; raftq is proven on {PYSYNCOBJ_VERSION} only: "
             f"pip install pysyncobj=={PYSYNCOBJ_VERSION}"
@@ -358,6 +419,24 @@ def _adopt_received(received: str, current: str) -> None:
     if not received.endswith(_RECEIVED_SUFFIX):
         raise FileNotFoundError(f"{received}: a snapshot of our own is renamed by its writer")
     _adopters[current](Path(received))
+
+
+_STAND_IN: Final = " (not counted)"
+
+
+def _stand_in(voter: str) -> str:
+    """Return the name of the node that stands for a voter whose answers do not count."""
+    return voter + _STAND_IN
+
+
+def _counted_names(roll: Roll) -> list[str]:
+    """Return the names of the nodes that PySyncObj counts, beside its own."""
+    return [*roll.counted, *map(_stand_in, roll.absent)]
+
+
+def _role(roll: Roll, peer: str) -> int:
+    """Tell what a peer is for PySyncObj: a node, a read-only node, or nothing."""
+    return 2 if peer in roll.counted else int(peer in roll.others)
 
 
 class _Member(Node):
@@ -384,6 +463,10 @@ class _Raft(SyncObj):
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> object:
         return self._engine.apply_entry(command)
+
+    def update_members(self, others: list[Node]) -> None:
+        """Count these nodes, and this one; what is known of the ones that stay is kept."""
+        self._SyncObj__updateClusterConfiguration(others)
 
 
 class _NoPoller:
@@ -414,21 +497,21 @@ class _EngineTransport(Transport):
         return True
 
     def addNode(self, node: Node) -> None:
-        """Do nothing: membership is fixed."""
+        """Do nothing: connections belong to the links."""
 
     def dropNode(self, node: Node) -> None:
-        """Do nothing: membership is fixed."""
+        """Do nothing: connections belong to the links."""
 
     def destroy(self) -> None:
         """Do nothing: connections belong to the links."""
 
-    def report_connected(self, node: Node) -> None:
-        """Pass on that a peer can be reached."""
-        self._onNodeConnected(node)
+    def report_connected(self, node: Node, connected: bool) -> None:
+        """Pass on whether a peer that counts can be reached."""
+        (self._onNodeConnected if connected else self._onNodeDisconnected)(node)
 
-    def report_disconnected(self, node: Node) -> None:
-        """Pass on that a peer cannot be reached."""
-        self._onNodeDisconnected(node)
+    def report_readonly(self, node: Node, connected: bool) -> None:
+        """Pass on whether a peer that does not count can be reached."""
+        (self._onReadonlyNodeConnected if connected else self._onReadonlyNodeDisconnected)(node)
 
     def report_message(self, node: Node | None, message: dict[str, object]) -> None:
         """Pass on a message."""

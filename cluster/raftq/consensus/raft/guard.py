@@ -23,6 +23,7 @@ from raftq.consensus.peers.messages import (
 from raftq.consensus.raft.ack_gate import AckGate
 from raftq.consensus.raft.append_rule import Acknowledge, AskAgain, decide
 from raftq.consensus.raft.raft_log import RaftLog
+from raftq.consensus.raft.roll import Roll
 from raftq.consensus.raft.snapshot_stream import SnapshotReceiver
 
 
@@ -73,6 +74,8 @@ class Guard:
         self._news: dict[str, AppendEntries] = {}
         self._votes_seen: set[tuple[int, str]] = set()
         self._installing: tuple[int, int] | None = None
+        self.roll: Roll | None = None
+        """Whose votes count; None if everybody's."""
         self.leader_commit_index = 0
         """The commit index that the current leader last told, on a follower."""
         self.matched: dict[str, int] = {}
@@ -85,6 +88,7 @@ class Guard:
     def on_connection_changed(self, peer: str) -> None:
         """Forget everything that belonged to the previous connection of a peer."""
         self._gate.forget(peer)
+        self.matched.pop(peer, None)
         self._snapshots.forget(peer)
         self._sent_through.pop(peer, None)
         self._hints.pop(peer, None)
@@ -154,6 +158,9 @@ class Guard:
                 # PySyncObj counts votes instead of voters.
                 if (term, peer) in self._votes_seen:
                     self.refused["repeated_vote"] += 1
+                    return
+                if self.roll is not None and peer not in self.roll.counted:
+                    self.refused["vote_that_does_not_count"] += 1
                     return
                 self._votes_seen = {seen for seen in self._votes_seen if seen[0] >= term}
                 self._votes_seen.add((term, peer))

@@ -11,6 +11,8 @@ from typing import overload
 
 from pysyncobj.journal import Journal as PySyncObjJournal
 
+from raftq.consensus.raft.member_history import MemberHistory
+from raftq.consensus.raft.members import MemberList
 from raftq.protocol import limits
 from raftq.protocol.errors import CorruptRecord
 from raftq.storage.journal import Journal, JournalEntry
@@ -27,14 +29,22 @@ class RaftLog(PySyncObjJournal):
         snapshot: The newest durable snapshot's description, or None.
         sync_each: True for a cluster of one node: it has no follower whose acknowledgement
             could wait for the disk, so each entry is synced before it is counted.
+        members: Is told of each member list in the log.
     """
 
     def __init__(
-        self, journal: Journal, vote: VoteFile, snapshot: SnapshotMeta | None, *, sync_each: bool
+        self,
+        journal: Journal,
+        vote: VoteFile,
+        snapshot: SnapshotMeta | None,
+        *,
+        sync_each: bool,
+        members: MemberHistory | None = None,
     ) -> None:
         self.journal = journal
         self._vote = vote
-        self._sync_each = sync_each
+        self.sync_each = sync_each
+        self.members = members or MemberHistory(MemberList({}))
         self._commit_index = 0
         self._entries = journal.take_recovered()
         if self._entries and self._entries[-1].term > vote.term:
@@ -46,6 +56,10 @@ class RaftLog(PySyncObjJournal):
             )
         if snapshot is not None:
             self._reconcile(snapshot)
+            self.members.loaded(snapshot.configuration)
+            self.members.cleared()
+        for entry in self._entries:
+            self.members.added(entry.index, entry.command)
         self._bytes = sum(len(entry.command) for entry in self._entries)
 
     def _reconcile(self, snapshot: SnapshotMeta) -> None:
@@ -95,6 +109,11 @@ class RaftLog(PySyncObjJournal):
         return self._entries[-1].term
 
     @property
+    def stored_term(self) -> int:
+        """The newest term that this node took part in; 0 if it never did."""
+        return self._vote.term
+
+    @property
     def payload_bytes(self) -> int:
         """Bytes of all commands in the list."""
         return self._bytes
@@ -110,7 +129,8 @@ class RaftLog(PySyncObjJournal):
         self.journal.append(idx, term, command)
         self._entries.append(JournalEntry(command, idx, term))
         self._bytes += len(command)
-        if self._sync_each:
+        self.members.added(idx, command)
+        if self.sync_each:
             job = self.journal.begin_sync()
             if job is not None:
                 job.run()
@@ -121,6 +141,7 @@ class RaftLog(PySyncObjJournal):
         self.journal.reset()
         self._entries = []
         self._bytes = 0
+        self.members.cleared()
 
     def deleteEntriesFrom(self, entryFrom: int) -> None:
         """Cut off the entries from a list position on: a leader has others."""
@@ -132,12 +153,14 @@ class RaftLog(PySyncObjJournal):
         self.journal.truncate_after(index - 1)
         self._bytes -= sum(len(entry.command) for entry in self._entries[entryFrom:])
         del self._entries[entryFrom:]
+        self.members.cut_from(index)
 
     def deleteEntriesTo(self, entryTo: int) -> None:
         """Drop the entries before a list position: a durable snapshot holds their effect."""
         self.journal.drop_through(self._entries[entryTo].index - 1)
         self._bytes -= sum(len(entry.command) for entry in self._entries[:entryTo])
         del self._entries[:entryTo]
+        self.members.dropped_before(self.first_index)
 
     @overload
     def __getitem__(self, item: int) -> JournalEntry: ...
