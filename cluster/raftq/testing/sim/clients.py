@@ -115,6 +115,16 @@ class ClientMachine:
             if not task.cancelled() and (error := task.exception()) is not None:
                 self.on_bug(process.name, f"the client failed: {type(error).__name__}: {error}")
 
+    def pause(self) -> None:
+        """Let the machine stand still."""
+        if self.process is not None:
+            self.process.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self.process is not None:
+            self.process.resume()
+
     def kill(self) -> None:
         """End the program as SIGKILL does."""
         if self.process is not None and self.process.is_alive:
@@ -192,16 +202,21 @@ def worker(load: Load) -> Callable[[Surroundings], Awaitable[None]]:
     async def run(around: Surroundings) -> None:
         random, client = around.random, around.client
         old_tokens: deque[int] = deque(maxlen=_TOKENS_KEPT)
+        leases: list[LeasedTask] = []
         while not around.is_stopping():
             queues = random.sample(QUEUES, random.randint(1, len(QUEUES)))
+            request_id = client.new_id().hex()
+            wait = random.choice((0.0, 0.5, 2.0))
             try:
-                leases = await client.lease(
-                    queues,
-                    worker=around.name,
-                    count=random.choice((1, 1, 4)),
-                    lease=load.lease,
-                    wait=random.choice((0.0, 0.5, 2.0)),
-                )
+                for _ in range(2 if random.random() < 0.1 else 1):
+                    leases = await client.lease(
+                        queues,
+                        worker=around.name,
+                        count=random.choice((1, 1, 4)),
+                        lease=load.lease,
+                        wait=wait,
+                        request_id=request_id,
+                    )
             except RaftqError:
                 await around.pause(0.2)
                 continue

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypeVar
 
+from raftq.protocol.errors import StorageError
 from raftq.testing.checks import Bounds, Violation, check_all
 from raftq.testing.history import History
 from raftq.testing.sim.clients import (
@@ -158,7 +159,11 @@ class SimCluster:
             quick_ms=4.5,
         )
         self.violations += self.observer.violations
-        self.violations += check_all(self.history, self.observer.facts, bounds)
+        try:
+            self.violations += check_all(self.history, self.observer.facts, bounds)
+        except StorageError as error:
+            text = f"the final state of a node cannot be read: {error}"
+            self.violations.append(Violation("unreadable-state", text))
 
     def _play(self, scenario: "Scenario") -> None:
         played: list[asyncio.Task[None]] = []

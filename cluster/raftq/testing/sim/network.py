@@ -2,9 +2,8 @@
 
 Fault model, written down before the fake:
 
-- A connection carries bytes **in order**, each way on its own; what is sent at once stays
-  together. Each piece takes a random delay; a link (one direction between two machines) can be
-  slow.
+- A connection carries bytes **in order**, each way on its own, in pieces of at most `_PIECE_BYTES`,
+  each with a random delay; a link (one direction between two machines) can be slow.
 - A **partition** blocks links, one way or both. Bytes wait, as TCP would send them again, and
   arrive in order after the link heals; new connections are not answered meanwhile.
 - A connection that **breaks** loses a random suffix of what is in flight each way; both ends learn
@@ -28,6 +27,7 @@ from raftq.testing.sim.streams import SimStream, SimTransport
 from raftq.testing.sim.world import World
 
 SEND_BUFFER_BYTES: Final = 256 * 1024
+_PIECE_BYTES: Final = 2_048
 _RETRY_SECONDS: Final = 0.3
 """How often a connection attempt over a blocked link is made again (TCP's SYN)."""
 
@@ -72,7 +72,8 @@ class End:
         elif peer.is_lost:
             self.network.reset_later(self)
         else:
-            peer.carry(data)
+            for start in range(0, len(data), _PIECE_BYTES):
+                peer.carry(data[start : start + _PIECE_BYTES])
             if peer.in_flight_bytes <= SEND_BUFFER_BYTES:
                 taken.set_result(None)
             else:

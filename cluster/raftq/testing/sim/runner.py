@@ -131,13 +131,17 @@ class Hunt:
 
 
 def hunt(mutation: str, *, budget: int, nodes: int | None = None) -> Hunt:
-    """Run a mutation in the scenarios where it shows best until a check catches it."""
+    """Run a mutation in the scenarios where it shows best until a check catches it.
+
+    A run counts only if the same seed is clean without the mutation.
+    """
     known = MUTATIONS[mutation]
     for number in range(budget):
         scenario = known.scenarios[number % len(known.scenarios)]
         size = nodes or known.nodes
-        report = play(Job(scenario, size, number // len(known.scenarios), mutation))
-        if report.rules:
+        seed = number // len(known.scenarios)
+        report = play(Job(scenario, size, seed, mutation))
+        if report.rules and not play(Job(scenario, size, seed)).rules:
             return Hunt(mutation, number + 1, report)
     return Hunt(mutation, budget, None)
 

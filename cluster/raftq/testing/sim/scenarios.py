@@ -399,7 +399,7 @@ _STEP_MS: Final = 8_000.0
 _BUSY_LOG: Final = NodeSettings(snapshot_entries=60, segment_bytes=6_000, snapshot_seconds=0.08)
 _SMALL_LOG: Final = NodeSettings(snapshot_entries=250, segment_bytes=16_000)
 _PLAN: Final = Plan(settings=_SMALL_LOG)
-_READERS: Final = replace(_PLAN, load=Load(readers=4, pause=0.02))
+_READERS: Final = replace(_PLAN, load=Load(workers=4, readers=4, pause=0.03))
 _LIGHT: Final = replace(_PLAN, load=Load(workers=1, runners=0, readers=0, pause=0.08))
 _IDLE: Final = replace(_PLAN, load=Load(producers=1, workers=0, runners=0, pause=0.5))
 
@@ -433,6 +433,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "divergence": Scenario(
         "a leader comes back with a long wrong tail", trials.divergence, Plan(settings=_BUSY_LOG)
     ),
+    "wrong-tail": Scenario(
+        "the same, and entries are all there",
+        trials.divergence,
+        Plan(settings=replace(_SMALL_LOG, snapshot_entries=5_000)),
+    ),
     "stale-acks": Scenario(
         "acks of one term arrive in another", stale_acks.on_a_living_link, _LIGHT
     ),
@@ -455,7 +460,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "no-majority": Scenario(
         "no node reaches another for a while",
         trials.no_majority,
-        replace(_PLAN, load=Load(call_timeout=1.2)),
+        replace(_PLAN, load=Load(call_timeout=0.9)),
     ),
     "left-behind": Scenario("a candidate is cut off before the votes", trials.left_behind, _PLAN),
     "failed-sync": Scenario("a sync fails, then the power goes", trials.failed_sync, _PLAN),

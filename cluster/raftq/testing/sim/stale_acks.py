@@ -35,6 +35,8 @@ async def _repeat(cluster: SimCluster, *, breaks: bool) -> None:
         for node in cluster.nodes:
             if not node.is_up:
                 node.start()
+        for client in cluster.clients:
+            client.resume()
         cluster.network.heal()
         await asyncio.sleep(1.5)
 
@@ -52,6 +54,8 @@ async def _try(cluster: SimCluster, leader: SimNode, *, breaks: bool) -> str:
     if not await _until(cluster, 0.7, lambda: _last(follower) >= base + 3):
         return "entries on two nodes"
     acked = _last(follower)
+    for client in cluster.clients:
+        client.pause()  # Until the old ack arrives, the logs may hardly grow.
     network.block(leader.name, follower.name)
     # The rest elects one of them, which replaces those entries on both.
     if not await _until(cluster, 3.0, lambda: any(_leads(node) for node in rest)):
@@ -83,6 +87,8 @@ async def _try(cluster: SimCluster, leader: SimNode, *, breaks: bool) -> str:
         return "the first leader again"
     if _last(leader) > acked:
         return "an index that was acknowledged"
+    for client in cluster.clients:
+        client.resume()
     # It has one real follower, and hears the old ack.
     separate(cluster, [leader, near], [far])
     network.release() if breaks else network.unblock(follower.name, leader.name)

@@ -6,11 +6,15 @@ own, like that an untroubled leader stays.
 
 import asyncio
 from pathlib import Path
+from typing import Final
 
 from raftq.protocol.errors import StorageError
 from raftq.testing.memory_files import Keep
 from raftq.testing.sim.cluster import SimCluster
 from raftq.testing.sim.node import SimNode
+
+_LOYAL: Final = ("reader1", "reader2", "reader3", "worker1", "worker2")
+"""Clients that stay with a leader that is cut off."""
 
 
 async def the_leader(cluster: SimCluster, seconds: float = 5.0) -> SimNode | None:
@@ -79,7 +83,7 @@ async def deposed(cluster: SimCluster) -> None:
         cluster.world.note(f"{leader.name} is cut off")
         separate(cluster, [leader], others(cluster, leader))
         for client in cluster.clients:
-            if not client.name.startswith("reader"):  # The readers stay with the old leader.
+            if client.name not in _LOYAL:
                 cluster.network.break_connections(client.name, leader.name)
                 cluster.network.block(client.name, leader.name)
         await asyncio.sleep(1.6)
@@ -136,6 +140,10 @@ async def takeovers(cluster: SimCluster) -> None:
         leader = await the_leader(cluster)
         if leader is None:
             return
+        for client in cluster.random.sample(cluster.clients, 4):
+            client.kill()  # Its calls are under way, and their answers find nobody.
+            client.start(cluster.plan.load.call_timeout)
+            await asyncio.sleep(0.06)
         leader.kill()
         await asyncio.sleep(0.6)
         leader.start()
@@ -146,9 +154,23 @@ async def no_majority(cluster: SimCluster) -> None:
     """No node reaches another for longer than calls last: what was under way may have happened."""
     await asyncio.sleep(0.8)
     for _ in range(3):
+        leader = await the_leader(cluster)
+        for client in cluster.clients[::2]:
+            if leader is not None:  # These reach the leader only through another node.
+                cluster.network.block(client.name, leader.name)
+                cluster.network.break_connections(client.name, leader.name)
         for node in cluster.nodes:
+            node.disk.slowness = cluster.random.choice((1.0, 60.0))
+        await asyncio.sleep(1.5)
+        breaks = cluster.random.random() < 0.6
+        for node in cluster.nodes:
+            for other in others(cluster, node):
+                if breaks:
+                    cluster.network.break_connections(node.name, other.name)
             separate(cluster, [node], others(cluster, node))
         await asyncio.sleep(cluster.random.uniform(2.2, 2.8))
+        for node in cluster.nodes:
+            node.disk.slowness = 1.0
         cluster.network.heal()
         await asyncio.sleep(cluster.random.uniform(1.0, 1.5))
 
@@ -205,6 +227,10 @@ async def rot_in_the_majority(cluster: SimCluster) -> None:
         rotten, *absent = others(cluster, leader)
         separate(cluster, absent, [leader, rotten])
         await asyncio.sleep(cluster.random.uniform(0.3, 0.6))
+        for node in absent:  # Nothing that was sent to them arrives any more.
+            for other in (leader, rotten):
+                cluster.network.break_connections(node.name, other.name)
+                cluster.network.give_up(node.name, other.name)
         leader.kill()
         if rotten.is_up:
             rotten.lose_power(Keep.EVERYTHING)
@@ -292,7 +318,13 @@ async def divergence(cluster: SimCluster) -> None:
         if cluster.random.random() < 0.5:
             await asyncio.sleep(cluster.random.uniform(0.2, 1.5))
         leader.start()
-        await asyncio.sleep(cluster.random.uniform(0.3, 1.0))
+        second = await the_leader(cluster)
+        if second is not None and second is not leader and cluster.random.random() < 0.7:
+            # The next leader begins to offer entries from its own end, far beyond the wrong tail.
+            await asyncio.sleep(cluster.random.uniform(0.2, 0.6))
+            second.kill()
+            second.start()
+        await asyncio.sleep(cluster.random.uniform(0.7, 1.2))
         cluster.network.heal()
         await asyncio.sleep(cluster.random.uniform(0.3, 0.8))
 

@@ -60,7 +60,7 @@ def _read_round() -> list[Patch]:
     def earlier(self: Inside, done: object) -> None:
         confirm(self, done)
         if self._reads:
-            self._reads[-1].round = max(self._heartbeat_round - 3, 0)
+            self._reads[-1].round = 0
             self._finish_reads()
 
     return [(Elector, "confirm_read", earlier)]

@@ -212,7 +212,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "append-hint": Mutation(
         "a follower forgets which entry it asked for, and steps back one entry at a time",
         _append_hint,
-        ("divergence", "partitions", "mixed"),
+        ("wrong-tail", "divergence"),
     ),
     "commit-clamp": Mutation(
         "a leader's commit index reaches entries that were not compared",

@@ -222,7 +222,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "late-callers": Mutation(
         "a reply for a caller who has gone raises in PySyncObj's loop",
         _late_callers,
-        ("crashes", "partitions", "mixed"),
+        ("takeovers",),
     ),
     "client-ids": Mutation(
         "the client repeats a call with new ids", _client_ids, ("crashes", "mixed")
