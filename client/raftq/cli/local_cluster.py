@@ -50,6 +50,18 @@ class NodeProcess:
 
     def start(self) -> None:
         """Start the process; it appends to its log file."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment(),
+                start_new_session=True,  # Ctrl-C reaches the command, which stops the nodes.
+            )
+
+    def command(self) -> list[str]:
+        """Return the command line of the process."""
         members = ",".join(f"{node.id}={node.peer}" for node in self._cluster.nodes)
         settings = {
             "node-id": self.id,
@@ -63,16 +75,11 @@ class NodeProcess:
         command = [sys.executable, "-m", "raftq.node.main"]
         for name, value in settings.items():
             command += [f"--{name}", value]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAFTQ_")}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the command, which stops the nodes.
-            )
+        return command
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the process."""
+        return {k: v for k, v in os.environ.items() if not k.startswith("RAFTQ_")}
 
     def kill(self) -> None:
         """SIGKILL, and wait until the process is gone."""
