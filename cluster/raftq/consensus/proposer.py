@@ -83,7 +83,9 @@ class Proposer:
     def flush(self) -> None:
         """Turn waiting commands into entries, as far as the window of entries allows."""
         while self._waiting and len(self._in_flight) < limits.ENTRIES_IN_FLIGHT_MAX:
-            self._send(self._take())
+            batch = self._take()
+            if batch:  # All callers may have gone; an entry for nobody is not worth an fsync.
+                self._send(batch)
 
     def send_time(self) -> None:
         """Propose an entry without commands: something is due and nobody else carries the time."""
@@ -119,7 +121,10 @@ class Proposer:
             return
         if not is_committed:
             _fail(batch, lambda: NotLeader("another leader's entry took the place of this one"))
-        elif not isinstance(result, Applied) or result.rejected is not None:
+        elif not isinstance(result, Applied):
+            # Committed, but this node could not apply it and stops; the others do apply it.
+            _fail(batch, lambda: LeadershipLost("the leader stopped while it applied the entry"))
+        elif result.rejected is not None:
             _fail(batch, lambda: InternalError("the log entry was refused; see the node's log"))
         else:
             for item, reply in zip(batch, result.replies, strict=True):
