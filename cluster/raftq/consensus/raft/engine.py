@@ -185,6 +185,10 @@ class Engine:
         def on_outcome(result: object, reason: int) -> None:
             done(result, reason == FAIL_REASON.SUCCESS)
 
+        if not self.is_leader:
+            # Deposed since the last tick. PySyncObj would forward the entry to the new leader.
+            done(None, False)
+            return
         self._raft._applyCommand(entry, on_outcome, ENTRY_COMMAND)
         self._raft._checkCommandsToApply()
 
