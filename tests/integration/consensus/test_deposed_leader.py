@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.replicas import Group, run_group
+from tests.support.replicas import Group, run_group, until
 
 
 def test_an_entry_proposed_after_a_newer_leader_was_heard_goes_nowhere(tmp_path: Path) -> None:
@@ -10,6 +10,7 @@ def test_an_entry_proposed_after_a_newer_leader_was_heard_goes_nowhere(tmp_path:
         leader = await group.leader()
         parts = leader.running.parts
         peer = next(node for node in group.members if node != leader.node)
+        await until(lambda: parts.proposer.is_idle, "the founding of the cluster")
         last_index = parts.log.last_index
         parts.engine.heartbeat(peer, parts.engine.term + 1, 0)
         # The timer may do this before the pump has noticed the newer leader.
