@@ -11,6 +11,8 @@ _MODULES: Final[dict[str, str]] = {
     **dict.fromkeys(_TASKS, "tasks"),
     "cluster": "cluster",
     "node": "node",
+    "certs": "certs",
+    "token": "token",
     "inspect": "inspect",
     "dev": "dev",
     "bench": "bench",

@@ -26,7 +26,14 @@ _CLUSTER: Final[dict[str, object]] = {
         }
     ],
 }
+_TOKEN: Final = "rq_3vX0yq2kE8m7l1uSx4Zb6nC9dF5gH0jKpQrTwYzAaBc"
 SHAPES: Final[dict[str, dict[str, object]]] = {
+    "certs new": {"files": ["certs/ca.crt", "certs/ca.key", "certs/n1.crt", "certs/n1.key"]},
+    "token new": {
+        "name": "app",
+        "token": _TOKEN,
+        "line": "app:" + "9f" * 32,
+    },
     "enqueue": {"id": _ID, "state": "ready", "created": True},
     "lease": {
         "leases": [
