@@ -13,3 +13,6 @@ ENTRY_VERSION: Final = 1
 
 DATA_FORMAT_VERSION: Final = 1
 """Written in a data folder when it is made; checked before anything else in it is read."""
+
+BACKUP_FORMAT_VERSION: Final = 1
+"""Written in each backup file; a backup may be read long after the cluster that it was taken of."""

@@ -238,8 +238,53 @@ def _take_lock(path: Path) -> int:
     return descriptor
 
 
+@contextmanager
+def locked_folder(path: Path) -> Generator[None]:
+    """Keep nodes off a data folder.
+
+    Raises:
+        DataDirLocked: A node uses it.
+    """
+    lock = _take_lock(path / LOCK_NAME)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def filled_folder(files: Files, path: Path, identity: Identity) -> Generator[None]:
+    """Make an empty folder a data folder that begins with content, which the body writes.
+
+    The identity follows only when the body has ended well: a folder that was filled by half is no
+    data folder, and no node starts on it.
+
+    Raises:
+        DataDirLocked: A node uses the folder.
+        UnsupportedFormat: The folder is not empty.
+    """
+    if not path.is_dir():
+        _make_folder(path)
+    with locked_folder(path):
+        if IDENTITY_NAME in files.names(path):
+            raise UnsupportedFormat(
+                f"{path} is a data folder already, and nothing in it may be overwritten: name an "
+                "empty folder, or move this one away",
+                path=str(path),
+                found=IDENTITY_NAME,
+            )
+        _make_folders(path)
+        yield
+        store_identity(files, path, identity)
+
+
 def _make(files: Files, path: Path, identity: Identity) -> None:
     """Make an empty folder a data folder; also one whose making was interrupted."""
+    _make_folders(path)
+    store_identity(files, path, identity)
+
+
+def _make_folders(path: Path) -> None:
     folders = [path / JOURNAL_NAME, path / SNAPSHOTS_NAME]
     ours = {LOCK_NAME, JOURNAL_NAME, SNAPSHOTS_NAME, temporary_path(path / IDENTITY_NAME).name}
     foreign = [entry.name for entry in path.iterdir() if entry.name not in ours]
@@ -253,7 +298,6 @@ def _make(files: Files, path: Path, identity: Identity) -> None:
         )
     for folder in (path, *folders):
         _make_folder(folder)  # Before the identity, whose presence says that they exist.
-    store_identity(files, path, identity)
 
 
 def _make_folder(path: Path) -> None:

@@ -6,13 +6,14 @@ judge alike. Invariants: it changes nothing and takes no lock, so it may look at
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
 
 from raftq.protocol.errors import CorruptRecord, StorageError
+from raftq.storage.backups import decode_backup_meta, is_backup, read_backup_records
 from raftq.storage.data_dir import (
     IDENTITY_NAME,
     JOURNAL_NAME,
@@ -21,7 +22,7 @@ from raftq.storage.data_dir import (
     read_identity,
 )
 from raftq.storage.files import Files, RealFiles
-from raftq.storage.record import ENTRY, HEAD_BYTES, RESET, SYNCED, TRUNCATE
+from raftq.storage.record import ENTRY, HEAD_BYTES, RESET, SYNCED, TRUNCATE, Record
 from raftq.storage.recovery import ReplayedLog, segment_sequences
 from raftq.storage.segment import scan_segment, segment_sequence
 from raftq.storage.snapshots import decode_meta, read_records
@@ -78,16 +79,19 @@ def _kind(path: Path) -> str | None:
 
 
 def _inspect_file(files: Files, path: Path, log: ReplayedLog) -> FileReport:
-    kind = _kind(path)
+    kind = _kind(path) or ("backup" if is_backup(files, path) else None)
     if kind is None:
         raise ValueError(
             f"{path} is none of raftq's files: expected a data folder, a *.segment, a "
-            f"*{_SNAPSHOT_SUFFIX}, {VOTE_NAME} or {IDENTITY_NAME}"
+            f"*{_SNAPSHOT_SUFFIX}, {VOTE_NAME}, {IDENTITY_NAME} or a backup"
         )
     report = FileReport(str(path), kind, 0)
     try:
         if kind == "snapshot":
             report.facts, report.bytes = _snapshot_facts(files, path)
+            return report
+        if kind == "backup":
+            report.facts, report.bytes = _backup_facts(files, path)
             return report
         data = files.read(path)
         report.bytes = len(data)
@@ -131,6 +135,17 @@ def _snapshot_facts(files: Files, path: Path) -> tuple[Facts, int]:
     last = next(records)
     facts: Facts = msgspec.structs.asdict(decode_meta(path, last))
     del facts["last_command"], facts["previous_command"], facts["configuration"]
+    return _with_chunks(facts, last, records)
+
+
+def _backup_facts(files: Files, path: Path) -> tuple[Facts, int]:
+    records = read_backup_records(files, path)
+    first = next(records)
+    return _with_chunks(msgspec.structs.asdict(decode_backup_meta(path, first)), first, records)
+
+
+def _with_chunks(facts: Facts, last: Record, records: Iterator[Record]) -> tuple[Facts, int]:
+    """Read and thereby verify the rest; return the facts with its size, and the file's size."""
     chunks, chunk_bytes = 0, 0
     for last in records:
         chunks += 1

@@ -93,6 +93,11 @@ class Journal:
         """Index of the last entry, 0 if there is none."""
         return self._shape.last_index
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything is durable and no job is outstanding."""
+        return self._job is None and not self._buffer
+
     # ------------------------------------------------------------ changes
 
     def append(self, index: int, term: int, command: bytes) -> None:

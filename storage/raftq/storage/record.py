@@ -18,6 +18,7 @@ from raftq.protocol.versions import DATA_FORMAT_VERSION
 
 PREFIX: Final = b"\x9crq"
 FILE_HEADER: Final = PREFIX + b"H"
+BACKUP_HEADER: Final = PREFIX + b"B"
 ENTRY: Final = PREFIX + b"E"
 TRUNCATE: Final = PREFIX + b"T"
 RESET: Final = PREFIX + b"R"
@@ -122,13 +123,13 @@ def corrupt(path: Path, offset: int, what: str) -> CorruptRecord:
     )
 
 
-def check_format(path: Path, found: int) -> None:
-    """Raise UnsupportedFormat unless this version of raftq wrote the file."""
-    if found != DATA_FORMAT_VERSION:
+def check_format(path: Path, found: int, expected: int = DATA_FORMAT_VERSION) -> None:
+    """Raise UnsupportedFormat unless this version of raftq knows the file's format."""
+    if found != expected:
         raise UnsupportedFormat(
-            f"{path} has format {found}, this raftq reads {DATA_FORMAT_VERSION}: start the "
-            "version of raftq that wrote it",
+            f"{path} has format {found}, this raftq reads {expected}: start the version "
+            "of raftq that wrote it",
             path=str(path),
             found=found,
-            expected=DATA_FORMAT_VERSION,
+            expected=expected,
         )

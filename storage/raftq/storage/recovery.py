@@ -94,6 +94,22 @@ def segment_sequences(files: Files, folder: Path) -> list[int]:
     return found
 
 
+def read_log(files: Files, folder: Path) -> ReplayedLog:
+    """Replay all segments of a stopped node, without its torn end, and change nothing.
+
+    Raises:
+        CorruptRecord: Durable bytes are damaged.
+        UnsupportedFormat: Another version of raftq wrote a segment.
+    """
+    log = ReplayedLog()
+    sequences = segment_sequences(files, folder)
+    for sequence in sequences:
+        path = folder / segment_name(sequence)
+        scan = scan_segment(path, files.read(path), is_last=sequence == sequences[-1])
+        log.replay(path, sequence, scan)
+    return log
+
+
 def recover(files: Files, folder: Path) -> tuple[ReplayedLog, int]:
     """Replay all segments, make the result durable, and return it with the next segment's number.
 

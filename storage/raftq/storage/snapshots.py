@@ -13,27 +13,17 @@ from typing import Final
 import msgspec
 
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.limits import MIB
 from raftq.protocol.versions import DATA_FORMAT_VERSION
 from raftq.storage.files import Files, sync_file, write_temporary
-from raftq.storage.record import (
-    FILE_HEADER,
-    HEAD_BYTES,
-    SNAPSHOT_CHUNK,
-    SNAPSHOT_END,
-    SNAPSHOT_META,
-    Record,
-    check_format,
-    checksum_of,
-    corrupt,
-    encode_record,
-    read_lengths,
-    read_record,
-)
+from raftq.storage.record import FILE_HEADER, Record, corrupt
+from raftq.storage.record_chain import ChainFormat, decode_description, encode_chain, read_chain
 from raftq.storage.sync_job import sync_failed
 
-_WRITE_BYTES: Final = 1 * MIB
-_READ_BYTES: Final = 4 * MIB
+_FORMAT: Final = ChainFormat("snapshot", FILE_HEADER, DATA_FORMAT_VERSION, corrupt)
+
+
+_CURRENT: Final = "current.snapshot"
+_PREVIOUS: Final = "previous.snapshot"
 
 
 class SnapshotMeta(msgspec.Struct, array_like=True, frozen=True):
@@ -65,8 +55,8 @@ class SnapshotStore:
     def __init__(self, files: Files, folder: Path) -> None:
         self._files = files
         self._folder = folder
-        self.current: Final = folder / "current.snapshot"
-        self.previous: Final = folder / "previous.snapshot"
+        self.current: Final = folder / _CURRENT
+        self.previous: Final = folder / _PREVIOUS
         names = files.names(folder)
         for name in names:
             if name.startswith(self.current.name + "."):
@@ -145,11 +135,7 @@ class SnapshotStore:
             CorruptRecord: It is damaged.
             UnsupportedFormat: Another version of raftq wrote it.
         """
-        if self.current.name not in self._files.names(self._folder):
-            return None
-        records = read_records(self._files, self.current)
-        meta = decode_meta(self.current, next(records))
-        return meta, [record.body for record in records]
+        return _load(self._files, self.current)
 
     def make_durable(self) -> None:
         """Make a file durable that someone else renamed onto `current`. Blocks.
@@ -164,42 +150,32 @@ class SnapshotStore:
             raise sync_failed(self.current, error) from error
 
 
+def read_snapshot(files: Files, folder: Path) -> tuple[SnapshotMeta, list[bytes]] | None:
+    """Return the snapshot that a stopped node would start from, as `load` does; changes nothing.
+
+    Raises:
+        CorruptRecord: It is damaged.
+        UnsupportedFormat: Another version of raftq wrote it.
+    """
+    # Between the two renames of `write`, only the one before is there.
+    return _load(files, folder / _CURRENT) or _load(files, folder / _PREVIOUS)
+
+
+def _load(files: Files, path: Path) -> tuple[SnapshotMeta, list[bytes]] | None:
+    if path.name not in files.names(path.parent):
+        return None
+    records = read_records(files, path)
+    meta = decode_meta(path, next(records))
+    return meta, [record.body for record in records]
+
+
 def decode_meta(path: Path, record: Record) -> SnapshotMeta:
     """Return the meta of a snapshot's first record.
 
     Raises:
         CorruptRecord: It is not one.
     """
-    try:
-        return msgspec.msgpack.decode(record.body, type=SnapshotMeta)
-    except msgspec.MsgspecError as error:
-        raise corrupt(path, record.offset, str(error)) from None
-
-
-def _encode(meta: SnapshotMeta, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the file's bytes in pieces of about a mebibyte; a small chunk costs no write call."""
-    header = encode_record(0, FILE_HEADER, 0, DATA_FORMAT_VERSION)
-    first = encode_record(
-        checksum_of(header),
-        SNAPSHOT_META,
-        meta.last_index,
-        meta.last_term,
-        body=msgspec.msgpack.encode(meta),
-    )
-    seed, count = checksum_of(first), 0
-    buffer = [header, first]
-    buffered_bytes = len(header) + len(first)
-    for count, chunk in enumerate(chunks, 1):
-        record = encode_record(seed, SNAPSHOT_CHUNK, count, 0, body=chunk)
-        seed = checksum_of(record)
-        buffer.append(record)
-        buffered_bytes += len(record)
-        if buffered_bytes >= _WRITE_BYTES:
-            yield b"".join(buffer)
-            buffer.clear()
-            buffered_bytes = 0
-    buffer.append(encode_record(seed, SNAPSHOT_END, count, 0))
-    yield b"".join(buffer)
+    return decode_description(_FORMAT, path, record, SnapshotMeta)
 
 
 def read_records(files: Files, path: Path) -> Iterator[Record]:
@@ -209,57 +185,8 @@ def read_records(files: Files, path: Path) -> Iterator[Record]:
         CorruptRecord: Anything is damaged, missing or left over.
         UnsupportedFormat: Another version of raftq wrote the file.
     """
-    reader = _Reader(files, path)
-    header = reader.next_record(0)
-    if header.tag != FILE_HEADER:
-        raise corrupt(path, 0, "this is no snapshot")
-    check_format(path, header.term)
-    record = reader.next_record(header.checksum)
-    if record.tag != SNAPSHOT_META:
-        raise corrupt(path, header.end, "the snapshot has no description")
-    count = 0
-    while record.tag != SNAPSHOT_END:
-        yield record
-        record = reader.next_record(record.checksum)
-        count += 1
-    if record.number != count - 1 or not reader.is_at_end():
-        raise corrupt(path, reader.offset, "the snapshot does not end where it should")
+    return read_chain(_FORMAT, files, path)
 
 
-class _Reader:
-    """Reads records through a window, so that verifying needs little memory."""
-
-    def __init__(self, files: Files, path: Path) -> None:
-        self._files = files
-        self._path = path
-        self._window = b""
-        self._window_offset = 0
-        self.offset = 0
-        """Of the next record, in the file."""
-
-    def next_record(self, seed: int) -> Record:
-        lengths = read_lengths(self._need(HEAD_BYTES), self._position, seed)
-        record = None
-        if lengths is not None:
-            record = read_record(self._need(lengths[0]), self._position, seed)
-        if record is None:
-            raise corrupt(self._path, self.offset, "a record is unreadable")
-        end = self.offset + record.end - record.offset
-        record = record._replace(offset=self.offset, end=end)
-        self.offset = end
-        return record
-
-    def is_at_end(self) -> bool:
-        return len(self._need(1)) == self._position
-
-    @property
-    def _position(self) -> int:
-        return self.offset - self._window_offset
-
-    def _need(self, size: int) -> bytes:
-        """Return a window that holds `size` bytes from the offset on, or ends with the file."""
-        if self._position + size > len(self._window):
-            size = max(size, _READ_BYTES)
-            self._window = self._files.read(self._path, self.offset, size)
-            self._window_offset = self.offset
-        return self._window
+def _encode(meta: SnapshotMeta, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    return encode_chain(_FORMAT, meta.last_index, meta.last_term, meta, chunks)

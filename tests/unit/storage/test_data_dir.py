@@ -11,7 +11,8 @@ from tests.unit.storage.crash_search import Check, search, until_power_cut
 
 from raftq.protocol.errors import CorruptRecord, DataDirLocked, SyncFailed, UnsupportedFormat
 from raftq.protocol.versions import DATA_FORMAT_VERSION
-from raftq.storage.data_dir import DataDir
+from raftq.storage.data_dir import DataDir, filled_folder, locked_folder, new_identity
+from raftq.storage.files import RealFiles
 from raftq.storage.record import IDENTITY, encode_record
 from raftq.testing.memory_files import Keep, MemoryFiles
 
@@ -19,7 +20,7 @@ MEMBERS = ["n1", "n2", "n3"]
 _HOLD_LOCK = """
 import sys
 from pathlib import Path
-from raftq.storage.data_dir import DataDir
+from raftq.storage.data_dir import DataDir, filled_folder, locked_folder, new_identity
 DataDir.open(Path(sys.argv[1]), node_id="n1", members=["n1", "n2", "n3"])
 print("locked", flush=True)
 sys.stdin.read()
@@ -230,3 +231,43 @@ def test_a_failed_sync_of_the_identity_stops_the_node(made: Path) -> None:
         data_dir.record_cluster_id("c1")
     assert data_dir.cluster_id is None
     data_dir.close()
+
+
+def test_a_filled_folder_is_a_data_folder_only_when_its_content_is_whole(tmp_path: Path) -> None:
+    files = RealFiles()
+    identity = new_identity("n1", {"n1": "a:1", "n2": "b:2"})
+    with pytest.raises(ZeroDivisionError), filled_folder(files, tmp_path, identity):
+        (tmp_path / "vote").write_bytes(b"half")
+        raise ZeroDivisionError
+    with pytest.raises(UnsupportedFormat, match="no data folder"):
+        DataDir.open(tmp_path, node_id="n1", members=["n1", "n2"])
+    (tmp_path / "vote").unlink()
+    with filled_folder(files, tmp_path, identity):
+        assert "identity" not in files.names(tmp_path)
+    DataDir.open(tmp_path, node_id="n1", members=["n1", "n2"]).close()
+
+
+def test_nothing_is_filled_into_a_folder_that_is_in_use_or_not_empty(tmp_path: Path) -> None:
+    files = RealFiles()
+    identity = new_identity("n1", ["n1"])
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "a").touch()
+    with (
+        pytest.raises(UnsupportedFormat, match="'a'"),
+        filled_folder(files, tmp_path / "foreign", identity),
+    ):
+        raise AssertionError("the body must not run")
+    mine = tmp_path / "mine"
+    data_dir = DataDir.open(mine, node_id="n1", members=["n1"])
+    with pytest.raises(DataDirLocked), filled_folder(files, mine, identity):
+        raise AssertionError("the body must not run")
+    with pytest.raises(DataDirLocked), locked_folder(mine):
+        raise AssertionError("the body must not run")
+    data_dir.close()
+    with (
+        pytest.raises(UnsupportedFormat, match="a data folder already"),
+        filled_folder(files, mine, identity),
+    ):
+        raise AssertionError("the body must not run")
+    with locked_folder(mine), pytest.raises(DataDirLocked):
+        DataDir.open(mine, node_id="n1", members=["n1"])
