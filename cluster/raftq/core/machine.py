@@ -12,6 +12,7 @@ from google_crc32c import value as crc32c
 
 from raftq.core import dump as dumping
 from raftq.core.invariants import check_invariants, content_hash
+from raftq.core.refounding import refound
 from raftq.core.state import State
 from raftq.core.task import DONE, LEASED, Settling, Task
 from raftq.protocol import codec, limits
@@ -334,6 +335,17 @@ class Machine:
         machine = cls()
         machine._state = dumping.load(chunks)
         return machine
+
+    def refound(self, cluster_id: str) -> None:
+        """Make this the beginning of another cluster, in which no lease of this one counts.
+
+        Not a command: only for a machine that is loaded from a backup and not replicated yet. The
+        state hash stays, so that the beginning can be compared with the backup.
+
+        Args:
+            cluster_id: The new cluster's; 32 hex digits.
+        """
+        refound(self._state, cluster_id)
 
     def content_hash(self) -> str:
         """Return a hash of the whole state, by a full scan; for tests and verification."""

@@ -55,6 +55,11 @@ class RequestMemory:
                 return
             self._forget_oldest()
 
+    def forget_all(self) -> None:
+        """Forget every request."""
+        while self._workers:
+            self._forget_oldest()
+
     def _forget_oldest(self) -> None:
         _, (_, requests) = self._workers.popitem(last=False)
         for tokens in requests.values():

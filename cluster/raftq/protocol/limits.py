@@ -38,6 +38,13 @@ WAIT_MS_MAX: Final = 5 * MINUTE_MS
 TIMEOUT_MS_MAX: Final = 10 * MINUTE_MS
 TIMEOUT_MS_DEFAULT: Final = 10 * SECOND_MS
 TOKEN_MAX: Final = 2**63 - 1
+TOKENS_SKIPPED_BY_RESTORE: Final = 2**44
+"""Fencing tokens that a restored cluster leaves out at least, so that it never grants one that the
+old cluster granted after the backup. 300 restores, each of the one before, stay under 2^53, above
+which JSON numbers lose digits in some languages."""
+
+MEMBERS_MAX: Final = 7
+"""Nodes in the cluster; each more makes every commit slower."""
 
 # What the queue machine keeps.
 QUEUES_MAX: Final = 100_000
