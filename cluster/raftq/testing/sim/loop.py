@@ -270,13 +270,7 @@ class Process(asyncio.AbstractEventLoop):
             self.on_error(text)
 
     async def create_connection(  # type: ignore[override]  # of the many forms, the one in use
-        self,
-        protocol_factory: Callable[[], asyncio.Protocol],
-        host: str,
-        port: int,
-        *,
-        ssl: None = None,
-        happy_eyeballs_delay: float | None = None,
+        self, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """Connect a protocol, as the client does."""
         return await self.network.connect_protocol(protocol_factory, host, port)

@@ -400,7 +400,7 @@ _BUSY_LOG: Final = NodeSettings(snapshot_entries=60, segment_bytes=6_000, snapsh
 _SMALL_LOG: Final = NodeSettings(snapshot_entries=250, segment_bytes=16_000)
 _PLAN: Final = Plan(settings=_SMALL_LOG)
 _READERS: Final = replace(_PLAN, load=Load(workers=4, readers=4, pause=0.03))
-_LIGHT: Final = replace(_PLAN, load=Load(workers=1, runners=0, readers=0, pause=0.08))
+_LIGHT: Final = replace(_PLAN, load=Load(producers=9, workers=1, runners=0, readers=0, pause=0.15))
 _IDLE: Final = replace(_PLAN, load=Load(producers=1, workers=0, runners=0, pause=0.5))
 
 SCENARIOS: Final[dict[str, Scenario]] = {

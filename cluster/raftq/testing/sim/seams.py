@@ -22,13 +22,14 @@ from raftq.testing.sim.world import World
 if TYPE_CHECKING:
     from raftq.testing.sim.disk import ProcessFiles
 
-SMALL_LIMITS = {
+OTHER_LIMITS = {
     "SNAPSHOT_PART_BYTES": 700,
     "ENTRIES_PER_MESSAGE_MAX": 4,
     "ENTRY_BYTES_TARGET": 4_096,
+    "ENTRIES_IN_FLIGHT_MAX": 12,
 }
-"""Limits that are made small, so that a small run meets what is rare in a small run: snapshots of
-many parts, a backlog of many messages."""
+"""Limits that are changed, so that a small run meets what is rare in a small run: snapshots of many
+parts, a backlog of many messages, many entries under way."""
 
 
 class _Seams:
@@ -109,7 +110,7 @@ def replaced(world: World, files_of: "dict[str, ProcessFiles]") -> Generator[Non
         (pysyncobj_module, "os", seams),
         (serializer_module, "open", seams.open),
         (segment_module, "os", seams),
-        *((limits, name, value) for name, value in SMALL_LIMITS.items()),
+        *((limits, name, value) for name, value in OTHER_LIMITS.items()),
     ]
     with patched(patches), _listening(world):
         yield

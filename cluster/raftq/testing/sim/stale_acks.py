@@ -45,13 +45,18 @@ async def _try(cluster: SimCluster, leader: SimNode, *, breaks: bool) -> str:
     """Go through the steps; return the step that could not be done, or "the end"."""
     network = cluster.network
     follower, middle, near, far = others(cluster, leader)
+    if breaks:  # The node with the greater name dials; this one is to connect again.
+        middle, near, far, follower = sorted(others(cluster, leader), key=lambda node: node.name)
+        if follower.name < leader.name:
+            leader.kill()
+            return "a follower that dials"
     rest = [middle, near, far]
     first_term = _term(leader)
     base = _last(leader)
     # The leader reaches one follower only, and does not hear it.
     network.block(follower.name, leader.name)
     separate(cluster, [leader, follower], rest)
-    if not await _until(cluster, 0.7, lambda: _last(follower) >= base + 3):
+    if not await _until(cluster, 0.7, lambda: _last(follower) >= base + 6):
         return "entries on two nodes"
     acked = _last(follower)
     for client in cluster.clients:
@@ -74,7 +79,8 @@ async def _try(cluster: SimCluster, leader: SimNode, *, breaks: bool) -> str:
         network.give_up(follower.name, leader.name)
         network.unblock(follower.name, leader.name)
         network.unblock(leader.name, follower.name)
-        await asyncio.sleep(0.5)  # They meet again, on a new connection.
+        if not await _until(cluster, 0.6, lambda: _is_linked(follower, leader)):
+            return "a new connection"
         if _last(leader) >= acked:
             return "a shorter log"
     # Only the first leader can win now.
@@ -125,3 +131,7 @@ def _last_term(node: SimNode) -> int:
 
 def _leads(node: SimNode) -> bool:
     return node.replica is not None and node.replica.parts.engine.is_leader
+
+
+def _is_linked(node: SimNode, other: SimNode) -> bool:
+    return node.replica is not None and node.replica.parts.links.reachable()[other.name]

@@ -82,6 +82,9 @@ async def deposed(cluster: SimCluster) -> None:
         term = _term(leader)
         cluster.world.note(f"{leader.name} is cut off")
         separate(cluster, [leader], others(cluster, leader))
+        if cluster.random.random() < 0.7:
+            for other in others(cluster, leader):  # They know at once, the leader does not.
+                cluster.network.give_up(other.name, leader.name)
         for client in cluster.clients:
             if client.name not in _LOYAL:
                 cluster.network.break_connections(client.name, leader.name)
