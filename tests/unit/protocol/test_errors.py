@@ -42,6 +42,7 @@ GOLDEN = {
     "unsupported_format": StorageError,
     "data_dir_locked": StorageError,
     "sync_failed": StorageError,
+    "removed_from_cluster": StorageError,
 }
 """Every code ever used, with the group that tells a caller what to do. Only ever add to it."""
 
