@@ -166,13 +166,18 @@ class ForkedChild:
     def __init__(self) -> None:
         self._pid = 0
 
-    def start(self, job: Callable[[], None]) -> None:
-        """Fork and run the job in the child."""
+    def start(self, job: Callable[[], None], keep: int = 0) -> None:
+        """Fork and run the job in the child.
+
+        Args:
+            job: What the child does before it ends.
+            keep: The one descriptor, besides the standard ones, that stays open in the child.
+        """
         assert self._pid == 0, "one job at a time"
         gc.freeze()  # So that a collection in the child does not touch, and copy, every page.
         self._pid = os.fork()
         if self._pid == 0:
-            _run_and_exit(job)
+            _run_and_exit(job, keep)
         gc.unfreeze()
 
     def poll(self) -> bool | None:
@@ -185,19 +190,25 @@ class ForkedChild:
         self._pid = 0
         return os.waitstatus_to_exitcode(status) == 0
 
+    def kill(self) -> None:
+        """End a running child for certain; `poll` reaps it."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Kill and reap a running child; its unfinished file is removed at the next start."""
         if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
+            self.kill()
             os.waitpid(self._pid, 0)
             self._pid = 0
 
 
-def _run_and_exit(job: Callable[[], None]) -> None:
+def _run_and_exit(job: Callable[[], None], keep: int) -> None:
     """Be the child: hold nothing of the parent's, do the job, never return."""
     status = 1
     try:
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(3, keep)
+        os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.nice(10)  # The node's own work goes first.

@@ -91,6 +91,10 @@ ENTRIES_PER_MESSAGE_MAX: Final = 1_000
 """Log entries in one message to a follower."""
 SNAPSHOT_PART_BYTES: Final = 256 * KIB
 """Snapshot bytes in one message to a follower."""
+BACKUP_PIECE_BYTES: Final = 256 * KIB
+"""Bytes of a backup that a node reads and sends at a time."""
+BACKUP_TIMEOUT_MS: Final = 1 * HOUR_MS
+"""How long one backup may take; while it runs, memory that changes is held twice."""
 SNAPSHOT_AFTER_BYTES: Final = 64 * MIB
 """Log bytes since the last snapshot after which a new one is written."""
 SNAPSHOT_AFTER_ENTRIES: Final = 50_000

@@ -1,24 +1,16 @@
 """The HTTP/JSON API, for curl and for every other language (docs/reference/http-api.md)."""
 
-import asyncio
-import logging
-import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from collections.abc import Awaitable
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from tornado.httputil import HTTPConnection
-from tornado.web import Application, Finish, RequestHandler
+from tornado.web import Application, RequestHandler
 
-from raftq.consensus.contract import Replica
 from raftq.protocol import limits
 from raftq.protocol.errors import (
-    InternalError,
     InvalidRequest,
     NotReady,
-    RaftqError,
     UnknownMethod,
     error_from_code,
 )
@@ -29,7 +21,6 @@ from raftq.protocol.messages import (
     Call,
     ClusterCall,
     ClusterStatus,
-    Consistency,
     Enqueue,
     Enqueued,
     Extend,
@@ -41,195 +32,21 @@ from raftq.protocol.messages import (
     QueueCall,
     QueueName,
     QueueStatus,
-    Reply,
     Requeue,
     RequeueItem,
     Settled,
     TaskCall,
     TaskStatus,
-    TimeoutMs,
     Token,
 )
 from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
 from raftq.server import metrics as metric_pages
-from raftq.server import problems
-from raftq.server.metrics import Metrics
+from raftq.server.http_backup import BackupHandler
+from raftq.server.http_handler import Handler, HttpContext, whole_number
 from raftq.server.openapi import document
-from raftq.server.service import Service
-
-_log = logging.getLogger(__name__)
 
 MISDIRECTED: Final = "there is no such path; /v1/openapi.json lists them"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpContext:
-    """What the handlers share."""
-
-    service: Service
-    replica: Replica
-    metrics: Metrics
-    new_id: Callable[[], bytes]
-    version: str
-    open_requests: set[HTTPConnection]
-    """Connections with a request whose answer has not left yet."""
-    answer_seconds: float
-    """How long a client may take to read an answer."""
-
-
-class _Closable(Protocol):
-    """What Tornado's connections can do, beyond their declared type."""
-
-    def close(self) -> None: ...
-
-
-class _Handler(RequestHandler):
-    """One request: decode, execute, encode; any error becomes a problem document."""
-
-    context: HttpContext
-    op = "unknown"
-    parameters: frozenset[str] | None = frozenset()
-    """Names that may stand in the query string; None if any may."""
-
-    def initialize(self, context: HttpContext) -> None:
-        """Called by Tornado."""
-        self.context = context
-        self._begun_at = asyncio.get_running_loop().time()
-        self._running: asyncio.Future[Reply] | None = None
-        self._is_client_gone = False
-
-    def prepare(self) -> Awaitable[None] | None:
-        """Called by Tornado first: refuse what would be ignored."""
-        if self.parameters is not None:
-            for name in self.request.query_arguments:
-                if name not in self.parameters:
-                    allowed = ", ".join(sorted(self.parameters)) or "none"
-                    raise InvalidRequest(
-                        f"unknown query parameter {name!r:.100}; allowed here: {allowed}"
-                    )
-        return None
-
-    def set_default_headers(self) -> None:
-        """Called by Tornado."""
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Server", "raftq")
-        self.set_header("X-Content-Type-Options", "nosniff")
-
-    def on_connection_close(self) -> None:
-        """The client is gone: stop waiting for tasks on its behalf."""
-        self._is_client_gone = True
-        if self._running is not None:
-            self._running.cancel()
-
-    def compute_etag(self) -> str | None:
-        """Do not hash every answer."""
-        return None
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Errors are logged in `write_error`, once."""
-
-    async def execute(self, call: Call, timeout_ms: int, wait_ms: int = 0) -> Reply:
-        """Execute a call with the caller's deadline."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (timeout_ms + wait_ms) / 1_000
-        self._running = asyncio.ensure_future(self.context.service.execute(call, deadline))
-        try:
-            return await self._running
-        except asyncio.CancelledError:
-            if self._is_client_gone:
-                self._count("client_gone")
-                raise Finish from None
-            raise
-
-    def body(self, kind: type[bodies.Body]) -> bodies.Body:
-        """Return the request's body as a type."""
-        return bodies.decode_body(self.request.body, kind)
-
-    def query_timeout_ms(self) -> int:
-        """Return `timeout_ms` of the query string."""
-        text = self.get_query_argument("timeout_ms", str(limits.TIMEOUT_MS_DEFAULT))
-        return _integer(text, TimeoutMs, "timeout_ms")
-
-    def query_consistency(self) -> Consistency:
-        """Return `consistency` of the query string."""
-        text = self.get_query_argument("consistency", Consistency.LINEARIZABLE.value)
-        try:
-            consistency = Consistency(text)
-        except ValueError:
-            allowed = " or ".join(each.value for each in Consistency)
-            raise InvalidRequest(f"consistency is {text!r:.40}; it must be {allowed}") from None
-        if consistency is Consistency.STALE:
-            self.set_header("Raftq-Applied-Index", str(self.context.replica.view().applied_index))
-        return consistency
-
-    def reply(self, body: object, status: int = 200) -> None:
-        """Send a JSON answer."""
-        self.set_status(status)
-        self._count("ok")
-        self._finish(msgspec.json.encode(body))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Turn whatever went wrong into a problem document."""
-        error: BaseException | None = kwargs.get("exc_info", (None, None, None))[1]
-        if not isinstance(error, RaftqError):
-            if status_code == 405:
-                error = UnknownMethod(f"{self.request.method} is not possible on this path")
-            elif 400 <= status_code < 500:
-                error = InvalidRequest(f"malformed request: {error}")
-            else:
-                _log.error("request_failed", exc_info=error, extra={"op": self.op})
-                error = InternalError("this is a bug in raftq; the node's log has the details")
-        is_misused = status_code == 405
-        status, headers, body = problems.problem(error, 405 if is_misused else None)
-        if is_misused:
-            self.set_header("Allow", ", ".join(self._methods()))
-        self.set_status(status)
-        for name, value in headers.items():
-            self.set_header(name, value)
-        self.set_header("Content-Type", problems.CONTENT_TYPE)
-        self._count(cast(str, body["code"]))
-        self._finish(msgspec.json.encode(body))
-
-    def _finish(self, body: bytes) -> None:
-        if self.context.service.is_shutting_down:
-            self.set_header("Connection", "close")
-        self.write(body)  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
-        flushed = self.finish()  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
-        connection, open_requests = self.request.connection, self.context.open_requests
-        # A client that does not take its answer would hold the connection for ever.
-        patience = asyncio.get_running_loop().call_later(
-            self.context.answer_seconds, cast(_Closable, connection).close
-        )
-
-        def on_flushed(_: "asyncio.Future[None]") -> None:
-            patience.cancel()
-            open_requests.discard(connection)
-
-        flushed.add_done_callback(on_flushed)
-
-    def _methods(self) -> list[str]:
-        """Return the methods that this path has."""
-        return [
-            name
-            for name in self.SUPPORTED_METHODS
-            if getattr(type(self), name.lower()) is not getattr(RequestHandler, name.lower())
-        ]
-
-    def _count(self, code: str) -> None:
-        seconds = asyncio.get_running_loop().time() - self._begun_at
-        self.context.metrics.count_call(self.op, code, seconds)
-
-
-def _integer(text: str, kind: Any, field: str) -> int:
-    """Return an integer from the path or the query, checked like one from a body."""
-    if not re.fullmatch("[0-9]{1,19}", text):
-        raise InvalidRequest(f"{field} is {text!r:.40}; it must be a whole number")
-    try:
-        number: int = msgspec.convert(int(text), kind)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{field}: {error}") from None
-    return number
 
 
 def _task_id(text: str) -> UUID:
@@ -246,7 +63,7 @@ def _queue(text: str) -> QueueName:
         raise InvalidRequest(f"queue is {text!r:.140}; it must match {NAME_PATTERN}") from None
 
 
-class TasksHandler(_Handler):
+class TasksHandler(Handler):
     """POST /v1/queues/{queue}/tasks."""
 
     op = "enqueue"
@@ -261,7 +78,7 @@ class TasksHandler(_Handler):
         self.reply(answers.enqueued_answer(reply), status=201)
 
 
-class LeasesHandler(_Handler):
+class LeasesHandler(Handler):
     """POST /v1/queues/{queue}/leases."""
 
     op = "lease"
@@ -277,13 +94,13 @@ class LeasesHandler(_Handler):
         self.reply(answers.leases_answer(reply))
 
 
-class SettleHandler(_Handler):
+class SettleHandler(Handler):
     """POST /v1/leases/{token}/{ack,fail,requeue,extend}."""
 
     async def post(self, token: str, action: str) -> None:
         """Settle or extend one lease."""
         self.op = action
-        number = _integer(token, Token, "token")
+        number = whole_number(token, Token, "token")
         call: Call
         match action:
             case "ack":
@@ -312,7 +129,7 @@ class SettleHandler(_Handler):
         self.reply(answers.SettledAnswer(settled.state))
 
 
-class TaskHandler(_Handler):
+class TaskHandler(Handler):
     """GET /v1/tasks/{id}."""
 
     op = "task"
@@ -327,7 +144,7 @@ class TaskHandler(_Handler):
         self.reply(answers.task_answer(reply))
 
 
-class QueueHandler(_Handler):
+class QueueHandler(Handler):
     """GET /v1/queues/{queue}."""
 
     op = "queue"
@@ -342,7 +159,7 @@ class QueueHandler(_Handler):
         self.reply(answers.queue_answer(reply))
 
 
-class ClusterHandler(_Handler):
+class ClusterHandler(Handler):
     """GET /v1/cluster."""
 
     op = "cluster"
@@ -354,7 +171,7 @@ class ClusterHandler(_Handler):
         self.reply(answers.cluster_answer(reply))
 
 
-class LiveHandler(_Handler):
+class LiveHandler(Handler):
     """GET /livez."""
 
     op = "livez"
@@ -365,7 +182,7 @@ class LiveHandler(_Handler):
         self.reply(answers.LiveAnswer())
 
 
-class ReadyHandler(_Handler):
+class ReadyHandler(Handler):
     """GET /readyz."""
 
     op = "readyz"
@@ -382,7 +199,7 @@ class ReadyHandler(_Handler):
         self.reply(answers.ReadyAnswer(view.node, view.leader))
 
 
-class MetricsHandler(_Handler):
+class MetricsHandler(Handler):
     """GET /metrics."""
 
     op = "metrics"
@@ -391,11 +208,11 @@ class MetricsHandler(_Handler):
     def get(self) -> None:
         """Return Prometheus' text format."""
         self.set_header("Content-Type", metric_pages.CONTENT_TYPE)
-        self._count("ok")
-        self._finish(self.context.metrics.page())
+        self.count("ok")
+        self.end(self.context.metrics.page())
 
 
-class OpenApiHandler(_Handler):
+class OpenApiHandler(Handler):
     """GET /v1/openapi.json."""
 
     op = "openapi"
@@ -405,7 +222,7 @@ class OpenApiHandler(_Handler):
         self.reply(document(self.context.version))
 
 
-class UnknownHandler(_Handler):
+class UnknownHandler(Handler):
     """Everything else."""
 
     def prepare(self) -> Awaitable[None] | None:
@@ -420,6 +237,7 @@ ROUTES: Final[tuple[tuple[str, type[RequestHandler]], ...]] = (
     (r"/v1/tasks/([^/]+)", TaskHandler),
     (r"/v1/queues/([^/]+)", QueueHandler),
     (r"/v1/cluster", ClusterHandler),
+    (r"/v1/backup", BackupHandler),
     (r"/v1/openapi\.json", OpenApiHandler),
     (r"/livez", LiveHandler),
     (r"/readyz", ReadyHandler),

@@ -40,12 +40,13 @@ _GETS: Final = (
     ("/v1/tasks/{id}", "Read one task", answers.TaskAnswer),
     ("/v1/queues/{queue}", "Read the counts of a queue", answers.QueueAnswer),
     ("/v1/cluster", "What the answering node knows about the cluster", answers.ClusterAnswer),
+    ("/v1/backup", "Take a backup; the answer is the file", None),
     ("/v1/openapi.json", "This document", None),
     ("/livez", "Does the event loop answer?", answers.LiveAnswer),
     ("/readyz", "Does this node serve calls?", answers.ReadyAnswer),
     ("/metrics", "Prometheus metrics", None),
 )
-_READS: Final = ("/v1/tasks/{id}", "/v1/queues/{queue}")
+_READS: Final = ("/v1/tasks/{id}", "/v1/queues/{queue}", "/v1/backup")
 """Paths that take `consistency` and `timeout_ms` in the query string."""
 
 

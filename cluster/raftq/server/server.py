@@ -1,6 +1,7 @@
 """Both listeners of a node, and how they start, drain and stop."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -10,7 +11,9 @@ from tornado.httputil import HTTPConnection
 from raftq.consensus.contract import Replica
 from raftq.protocol.messages import ClusterStatus, HelloReply
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
-from raftq.server.http import HttpContext, application
+from raftq.server.backups import Backups
+from raftq.server.http import application
+from raftq.server.http_handler import HttpContext
 from raftq.server.http_listener import HttpPatience, http_server
 from raftq.server.metrics import Metrics
 from raftq.server.native import NativePatience, NativeServer
@@ -52,6 +55,9 @@ class Server:
         self.service = Service(replica, cluster_status, disk_is_full, random)
         self.metrics = Metrics(replica, version)
         self.native = NativeServer(self.service, self._greet, self.metrics, native_patience)
+        self.backups = Backups(
+            replica, self.service, lambda: time.time_ns() // 1_000_000, version
+        )
         self._open_requests: set[HTTPConnection] = set()
         patience = patience or HttpPatience()
         context = HttpContext(
@@ -62,6 +68,7 @@ class Server:
             version,
             self._open_requests,
             patience.body,
+            self.backups,
         )
         self.http = http_server(application(context), patience, self._open_requests)
         self._lag_timer: asyncio.TimerHandle | None = None
@@ -118,6 +125,7 @@ class Server:
         self.http.stop()
         await self.native.close_connections()
         await self.http.close_all_connections()
+        await self.backups.stop()
 
     def _greet(self) -> HelloReply:
         status = self._cluster_status()

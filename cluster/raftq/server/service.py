@@ -7,7 +7,7 @@ later refusal may be reported as "nothing happened".
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
 
@@ -123,15 +123,36 @@ class Service:
         """
         self.calls_running += 1
         try:
-            return await self._try_until(call, deadline, may_have_happened)
+            wait_ends_at = self._wait_end(call)
+            return await self._try_until(
+                lambda: self._try(call, deadline, wait_ends_at), call, deadline, may_have_happened
+            )
         finally:
             self.calls_running -= 1
 
-    async def _try_until(self, call: Call, deadline: float, may_have_happened: bool) -> Reply:
-        wait_ends_at = self._wait_end(call)
+    async def acknowledged_index(self, deadline: float) -> int:
+        """Return a log index by which every write was applied that was acknowledged before now.
+
+        Raises:
+            NoLeader, ShuttingDown: No leader said so by the deadline.
+        """
+        call = ClusterCall()
+        found = await self._try_until(
+            lambda: self._try_leader(call, deadline), call, deadline, may_have_happened=False
+        )
+        assert isinstance(found, ClusterStatus)
+        return found.applied_index
+
+    async def _try_until(
+        self,
+        attempt: Callable[[], Awaitable[Reply]],
+        call: Call,
+        deadline: float,
+        may_have_happened: bool,
+    ) -> Reply:
         while True:
             try:
-                return await self._try(call, deadline, wait_ends_at)
+                return await attempt()
             except (NotLeader, NoLeader) as error:
                 last: RaftqError = error
             except (LeadershipLost, ConnectionLost) as error:
@@ -165,6 +186,9 @@ class Service:
             return self._read(call)
         if isinstance(call, LeaseCall):
             return await self._try_lease(call, deadline, wait_ends_at)
+        return await self._try_leader(call, deadline)
+
+    async def _try_leader(self, call: Call, deadline: float) -> Reply:
         if self._replica.is_leader:
             return await self.lead(call, deadline)
         return await self._replica.forward(call, deadline)
@@ -210,6 +234,8 @@ class Service:
             await self._replica.read_barrier(deadline)
             return self._read(call)
         if isinstance(call, ClusterCall):
+            # Clients' own are answered where they arrive; a node asks the leader for its word.
+            await self._replica.read_barrier(deadline)
             return self._cluster_status()
         return accept(await self.propose(call, deadline))
 

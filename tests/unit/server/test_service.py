@@ -466,3 +466,24 @@ async def test_everybody_who_asked_is_told_of_a_new_leader() -> None:
     bench.replica.lead(False)
     bench.replica.lead(True)
     assert [(view.leader, view.term) for view in seen] == [("n2", 2), ("n1", 3)]
+
+
+@asynchronous
+async def test_the_acknowledged_index_is_told_by_a_leader_that_confirmed_to_lead() -> None:
+    bench = Bench()
+    deadline = asyncio.get_running_loop().time() + SOON
+    assert await bench.service.acknowledged_index(deadline) == bench.status.applied_index
+    assert bench.replica.barriers == 1, "a deposed leader may lack what was acknowledged"
+    bench.replica.barrier_error = NotLeader("deposed")
+    with pytest.raises(NoLeader):
+        await bench.service.acknowledged_index(asyncio.get_running_loop().time() + 0.05)
+
+
+@asynchronous
+async def test_a_follower_asks_until_a_leader_tells_the_acknowledged_index() -> None:
+    bench = Bench()
+    bench.replica.lead(False)
+    told = ClusterStatus("c", "n2", "n2", 7, 40, 40, "0" * 16, [])
+    bench.answers(NoLeader("none"), ConnectionLost("gone"), told)
+    assert await bench.service.acknowledged_index(asyncio.get_running_loop().time() + SOON) == 40
+    assert bench.replica.forwarded == [ClusterCall()] * 3
