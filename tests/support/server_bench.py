@@ -12,6 +12,7 @@ from tests.support.fake_replica import FakeReplica
 from tests.support.replicas import free_ports
 
 from raftq.protocol.messages import ClusterStatus
+from raftq.server.gate import Access
 from raftq.server.http_listener import HttpPatience
 from raftq.server.native import NativePatience
 from raftq.server.server import Server
@@ -70,7 +71,10 @@ class ServerBench:
     """A started server."""
 
     def __init__(
-        self, patience: HttpPatience | None = None, native_patience: NativePatience | None = None
+        self,
+        patience: HttpPatience | None = None,
+        native_patience: NativePatience | None = None,
+        access: Access | None = None,
     ) -> None:
         self.replica = FakeReplica()
         self.disk_is_full = False
@@ -84,6 +88,7 @@ class ServerBench:
             "0.0.0",
             patience,
             native_patience,
+            access,
         )
         self.native_port, self.http_port = free_ports(2)
         self._writers: list[asyncio.StreamWriter] = []
@@ -123,10 +128,12 @@ class ServerBench:
 
 @asynccontextmanager
 async def serving(
-    patience: HttpPatience | None = None, native_patience: NativePatience | None = None
+    patience: HttpPatience | None = None,
+    native_patience: NativePatience | None = None,
+    access: Access | None = None,
 ) -> AsyncGenerator[ServerBench]:
     """Run a server for the length of a block."""
-    bench = ServerBench(patience, native_patience)
+    bench = ServerBench(patience, native_patience, access)
     bench.server.start_native(("127.0.0.1", bench.native_port))
     bench.server.start_http(("127.0.0.1", bench.http_port))
     try:

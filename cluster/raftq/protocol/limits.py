@@ -107,6 +107,10 @@ PEER_BUFFER_BYTES_MAX: Final = 16 * MIB
 NATIVE_CALLS_IN_FLIGHT_MAX: Final = 10_000
 """Unanswered calls on one native connection; reading pauses at this number."""
 CONNECTIONS_PER_ADDRESS_MAX: Final = 1_000
+TOKENS_MAX: Final = 1_000
+"""Tokens in the tokens file of a node."""
+CERTIFICATE_WARNING_MS: Final = 14 * DAY_MS
+"""Rest of a certificate's life in which a node warns that it will expire."""
 HTTP_HEADER_BYTES_MAX: Final = 16 * KIB
 HTTP_IDLE_TIMEOUT_MS: Final = 20 * SECOND_MS
 """From the end of one answer to the end of the next request's headers, however they drip."""

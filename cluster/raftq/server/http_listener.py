@@ -23,8 +23,9 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from raftq.protocol import limits
-from raftq.protocol.errors import PayloadTooLarge
+from raftq.protocol.errors import Forbidden, PayloadTooLarge, RaftqError
 from raftq.server import problems
+from raftq.server.gate import Gate
 from raftq.server.listening import PoliteServer
 
 _TORNADO_BYTES_MAX: Final = 2**62
@@ -40,7 +41,7 @@ class HttpPatience:
 
 
 def http_server(
-    app: Application, patience: HttpPatience, open_requests: set[HTTPConnection]
+    app: Application, patience: HttpPatience, open_requests: set[HTTPConnection], gate: Gate
 ) -> "BoundedHttpServer":
     """Return a server for an application, not listening yet.
 
@@ -49,6 +50,7 @@ def http_server(
             has left.
         patience: With slow clients.
         open_requests: Gets the connections whose request has begun.
+        gate: Lets clients in.
     """
     server = BoundedHttpServer(
         app,
@@ -60,13 +62,15 @@ def http_server(
         decompress_request=False,
     )
     server.open_requests = open_requests
+    server.gate = gate
     return server
 
 
 class BoundedHttpServer(PoliteServer, HTTPServer):
-    """Bounds bodies, and the number of connections for each address."""
+    """Bounds bodies, and the number of connections for each address; asks for tokens."""
 
     open_requests: set[HTTPConnection]
+    gate: Gate
 
     def initialize(self, *args: object, **settings: object) -> None:
         """Called by Tornado instead of a constructor."""
@@ -114,7 +118,12 @@ class BoundedHttpServer(PoliteServer, HTTPServer):
             self._newest_request[server_conn] = request_conn
             self.open_requests.add(request_conn)
 
-        return _BoundedBody(inner, request_conn, self.open_requests, begin)
+        host = cast(_Served, server_conn).context.address[0]
+
+        def admit(path: str, authorization: str | None) -> None:
+            self.gate.admit_request(path, authorization, host)
+
+        return _BoundedBody(inner, request_conn, self.open_requests, begin, admit)
 
 
 class _Context(Protocol):
@@ -128,7 +137,10 @@ class _Served(Protocol):
 
 
 class _BoundedBody(HTTPMessageDelegate):
-    """Passes a request on, unless its body is over the limit."""
+    """Passes a request on, unless its sender is not let in or its body is over the limit.
+
+    A stranger is refused by the headers: his body is not kept.
+    """
 
     def __init__(
         self,
@@ -136,8 +148,10 @@ class _BoundedBody(HTTPMessageDelegate):
         connection: HTTPConnection,
         open_requests: set[HTTPConnection],
         begin: Callable[[], None],
+        admit: Callable[[str, str | None], None],
     ) -> None:
         self._begin = begin
+        self._admit = admit
         self._inner = inner
         self._connection = connection
         self._open_requests = open_requests
@@ -148,10 +162,16 @@ class _BoundedBody(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         self._begin()
-        received = self._inner.headers_received(start_line, headers)
-        length = headers.get("Content-Length", "")
-        if length.isdecimal() and len(length) < 19:  # Tornado refuses the others.
-            self._refuse_over_limit(int(length))
+        received: Awaitable[None] | None = None
+        try:
+            self._admit(cast(RequestStartLine, start_line).path, headers.get("Authorization"))
+        except Forbidden as error:
+            self._refuse(error, 401)
+        else:
+            received = self._inner.headers_received(start_line, headers)
+            length = headers.get("Content-Length", "")
+            if length.isdecimal() and len(length) < 19:  # Tornado refuses the others.
+                self._refuse_over_limit(int(length))
         if self._is_refused and "Expect" in headers:
             del headers["Expect"]  # Else Tornado would ask for the body after the answer.
         return received
@@ -174,23 +194,28 @@ class _BoundedBody(HTTPMessageDelegate):
             self._inner.on_connection_close()
 
     def _refuse_over_limit(self, size: int) -> None:
-        """Answer now; `finish` follows when the client has sent everything."""
         if self._is_refused or size <= limits.REQUEST_BYTES_MAX:
             return
-        self._is_refused = True
         self._inner.on_connection_close()
         error = PayloadTooLarge(
             f"the body is over {limits.REQUEST_BYTES_MAX} bytes; send less at a time",
             bytes_max=limits.REQUEST_BYTES_MAX,
         )
-        status, _, body = problems.problem(error)
+        self._refuse(error)
+
+    def _refuse(self, error: RaftqError, as_status: int | None = None) -> None:
+        """Answer now; `finish` follows when the client has sent everything."""
+        self._is_refused = True
+        status, more_headers, body = problems.problem(error, as_status)
         encoded = msgspec.json.encode(body)
         headers = HTTPHeaders(
             {
+                **more_headers,
                 "Content-Type": problems.CONTENT_TYPE,
                 "Content-Length": str(len(encoded)),
-                "Connection": "close",
             }
         )
+        if as_status is None:
+            headers["Connection"] = "close"
         start_line = ResponseStartLine("HTTP/1.1", status, str(body["title"]))
         self._connection.write_headers(start_line, headers, encoded)

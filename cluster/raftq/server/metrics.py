@@ -43,8 +43,15 @@ class Metrics:
             "How late the event loop ran its last timer.",
             registry=self._registry,
         )
+        self._refusals = Counter(
+            "raftq_authentication_failures",
+            "Clients refused because their token was missing or unknown.",
+            ["listener", "reason"],
+            registry=self._registry,
+        )
         info = Gauge("raftq_build_info", "Constant 1.", ["version"], registry=self._registry)
         info.labels(version).set(1)
+        self._expiry: Gauge | None = None
         self._children: dict[tuple[str, str], Counter] = {}
         self._timers: dict[str, Histogram] = {}
         self._registry.register(_ReplicaCollector(replica))
@@ -59,6 +66,21 @@ class Metrics:
         if timer is None:
             timer = self._timers[op] = self._durations.labels(op)
         timer.observe(seconds)
+
+    def count_refusal(self, listener: str, reason: str) -> None:
+        """Count one client that was not let in; the words are ours, so the labels are few."""
+        self._refusals.labels(listener, reason).inc()
+
+    def add_certificate(self, which: str, read: Callable[[], float]) -> None:
+        """Add the expiry of a certificate, read at each scrape."""
+        if self._expiry is None:
+            self._expiry = Gauge(
+                "raftq_certificate_expiry_seconds",
+                "Seconds until a certificate of this node expires.",
+                ["certificate"],
+                registry=self._registry,
+            )
+        self._expiry.labels(which).set_function(read)
 
     def add_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge that is read at each scrape."""

@@ -20,6 +20,7 @@ from raftq.consensus.contract import ReplicaView
 from raftq.consensus.peers.network import Stream
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import (
+    Forbidden,
     InternalError,
     InvalidRequest,
     LeadershipLost,
@@ -27,13 +28,14 @@ from raftq.protocol.errors import (
     NotLeader,
     PayloadTooLarge,
     RaftqError,
-    UnsupportedVersion,
 )
 from raftq.protocol.messages import Call, CommandReply, HelloReply, Reply
-from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
+from raftq.server.gate import Gate
+from raftq.server.hello import parse_hello
 from raftq.server.listening import PoliteServer
 from raftq.server.metrics import Metrics
 from raftq.server.service import COMMANDS, Service, accept
+from raftq.server.tokens import Grant
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class NativeServer(PoliteServer):
         service: Executes their calls.
         greet: Returns the answer to a hello.
         metrics: Counts calls.
+        gate: Lets clients in.
         patience: With silent clients.
     """
 
@@ -67,6 +70,7 @@ class NativeServer(PoliteServer):
         service: Service,
         greet: Callable[[], HelloReply],
         metrics: Metrics,
+        gate: Gate,
         patience: NativePatience | None = None,
     ) -> None:
         super().__init__(max_buffer_size=2 * limits.REQUEST_BYTES_MAX)
@@ -74,9 +78,12 @@ class NativeServer(PoliteServer):
         self.service = service
         self.greet = greet
         self.metrics = metrics
+        self.gate = gate
         self.connections: dict[_Connection, None] = {}
         self._per_address: Counter[str] = Counter()
         service.on_leader.append(self._tell_leader)
+        if gate.tokens is not None:
+            gate.tokens.on_change.append(self._end_revoked)
 
     async def handle_stream(self, stream: Stream, address: tuple[str, int]) -> None:
         """Serve one connection to its end."""
@@ -85,7 +92,7 @@ class NativeServer(PoliteServer):
             stream.close()
             return
         self._per_address[host] += 1
-        connection = _Connection(stream, self)
+        connection = _Connection(stream, self, host)
         self.connections[connection] = None
         try:
             await connection.serve()
@@ -94,6 +101,11 @@ class NativeServer(PoliteServer):
             self._per_address[host] -= 1
             if not self._per_address[host]:
                 del self._per_address[host]
+
+    def _end_revoked(self) -> None:
+        """Close the connections of clients whose token does not count any more."""
+        for connection in list(self.connections):
+            connection.end_if_revoked()
 
     def _tell_leader(self, view: ReplicaView) -> None:
         for connection in self.connections:
@@ -117,8 +129,9 @@ class NativeServer(PoliteServer):
 class _Connection:
     """One client's connection."""
 
-    def __init__(self, stream: Stream, server: NativeServer) -> None:
+    def __init__(self, stream: Stream, server: NativeServer, host: str) -> None:
         self._stream = stream
+        self._host = host
         self._server = server
         self._service = server.service
         self._loop = asyncio.get_running_loop()
@@ -130,6 +143,9 @@ class _Connection:
         self._room = asyncio.Event()
         self._room.set()
         self._said_hello = False
+        self._grant: Grant | None = None
+        self._refused_hello: int | None = None
+        """The id of a hello that was refused for its token; others end the stream without one."""
         self.running: dict[int, asyncio.Future[Reply] | asyncio.Future[CommandReply]] = {}
         self._active_at = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
@@ -223,14 +239,12 @@ class _Connection:
             self._start(call_id, method, params)
 
     def _hello(self, call_id: int, params: object) -> None:
-        values = cast("list[object]", params) if isinstance(params, list) else []
-        if len(values) != 2 or type(values[0]) is not int or not isinstance(values[1], str):
-            raise InvalidRequest("hello takes [version, client_name]")
-        if values[0] != NATIVE_PROTOCOL_VERSION:
-            raise UnsupportedVersion(
-                f"this node speaks native protocol {NATIVE_PROTOCOL_VERSION}, not {values[0]}",
-                version=NATIVE_PROTOCOL_VERSION,
-            )
+        token = parse_hello(params).token
+        try:
+            self._grant = self._server.gate.admit(token, "native", self._host)
+        except Forbidden:
+            self._refused_hello = call_id
+            raise
         self._said_hello = True
         self._send(codec.encode([_RESPONSE, call_id, None, self._server.greet()]))
         if self._service.is_shutting_down:
@@ -376,15 +390,22 @@ class _Connection:
         self._look_for_room()
 
     async def _refuse_stream(self, error: RaftqError) -> None:
-        """Say why, as an answer to no call in particular, and close."""
+        """Say why, as an answer to the hello or to no call in particular, and close."""
         self._server.metrics.count_call("unknown", error.code, 0.0)
-        self._send(codec.encode([_RESPONSE, None, codec.error_to_wire(error), None]))
+        call_id = self._refused_hello
+        self._send(codec.encode([_RESPONSE, call_id, codec.error_to_wire(error), None]))
         self._flush()
         # Closing with unread bytes resets the connection, and the client would not hear why.
         with contextlib.suppress(StreamClosedError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 while True:
                     await self._stream.read_bytes(_READ_BYTES, partial=True)
+
+    def end_if_revoked(self) -> None:
+        """Close the connection at once if its token does not count any more."""
+        if self._said_hello and not self._server.gate.stands(self._grant):
+            self._stream.close()
+            self._room.set()
 
     async def close(self) -> None:
         """Let the last answers leave and close the connection."""

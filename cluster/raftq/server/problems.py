@@ -57,7 +57,8 @@ def problem(
     """Return (status, headers, body) for an error.
 
     Everything that leaves the outcome open is 504 `outcome_unknown`; what is not the caller's
-    doing is 500. `status` is one that HTTP itself asks for, like 405.
+    doing is 500. `status` is one that HTTP itself asks for, like 405, or 401 for a token that is
+    missing or unknown.
     """
     code = error.code
     if isinstance(error, OutcomeUnknown):
@@ -73,6 +74,8 @@ def problem(
         if not isinstance(retry_after_ms, int):
             retry_after_ms = facts["retry_after_ms"] = limits.RETRY_AFTER_MS
         headers["Retry-After"] = str(max(1, -(-retry_after_ms // 1_000)))
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="raftq"'
     body: dict[str, object] = {
         "type": f"urn:raftq:error:{code}",
         "title": HTTPStatus(status).phrase,

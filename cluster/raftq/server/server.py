@@ -1,6 +1,7 @@
 """Both listeners of a node, and how they start, drain and stop."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from random import Random
@@ -12,6 +13,7 @@ from raftq.consensus.contract import Replica
 from raftq.protocol.messages import ClusterStatus, HelloReply
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 from raftq.server.backups import Backups
+from raftq.server.gate import Access, Gate
 from raftq.server.http import application
 from raftq.server.http_handler import HttpContext
 from raftq.server.http_listener import HttpPatience, http_server
@@ -38,6 +40,7 @@ class Server:
         version: Of raftq.
         patience: With slow HTTP clients.
         native_patience: With silent native clients.
+        access: What clients must bring.
     """
 
     def __init__(
@@ -50,11 +53,14 @@ class Server:
         version: str,
         patience: HttpPatience | None = None,
         native_patience: NativePatience | None = None,
+        access: Access | None = None,
     ) -> None:
         self._cluster_status = cluster_status
         self.service = Service(replica, cluster_status, disk_is_full, random)
         self.metrics = Metrics(replica, version)
-        self.native = NativeServer(self.service, self._greet, self.metrics, native_patience)
+        access = access or Access()
+        gate = Gate(access, self.metrics.count_refusal, lambda: asyncio.get_running_loop().time())
+        self.native = NativeServer(self.service, self._greet, self.metrics, gate, native_patience)
         self.backups = Backups(
             replica, self.service, lambda: time.time_ns() // 1_000_000, version
         )
@@ -70,7 +76,8 @@ class Server:
             patience.body,
             self.backups,
         )
-        self.http = http_server(application(context), patience, self._open_requests)
+        self.http = http_server(application(context), patience, self._open_requests, gate)
+        self.use_tls(access.tls)
         self._lag_timer: asyncio.TimerHandle | None = None
         self.metrics.add_gauge(
             "raftq_connections", "Native connections.", lambda: len(self.native.connections)
@@ -78,6 +85,10 @@ class Server:
         self.metrics.add_gauge(
             "raftq_waiters", "Lease calls that wait.", lambda: self.service.waiters.waiting
         )
+
+    def use_tls(self, context: ssl.SSLContext | None) -> None:
+        """Serve the connections to come with TLS; those that are open stay as they are."""
+        self.native.ssl_options = self.http.ssl_options = context
 
     def start_native(self, address: tuple[str, int]) -> None:
         """Listen for native clients on (host, port).
