@@ -4,13 +4,19 @@ import asyncio
 import http.client
 import json
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
+
+from tests.support.nodes import call, wait_until
 
 from raftq.cli.local_cluster import LocalCluster, NodeProcess
 from raftq.client import AsyncClient
 
 _PAUSE_SECONDS = 0.003
+_WARM = 20
+"""Calls of each caller before and after a disturbance."""
 
 
 @dataclass
@@ -120,3 +126,50 @@ class NativeCaller(threading.Thread):
             else:
                 self.heard.enqueued.append(str(task_id))
             await asyncio.sleep(_PAUSE_SECONDS)
+
+
+Caller = HttpCaller | NativeCaller
+
+
+@contextmanager
+def load(cluster: LocalCluster, queue: str) -> Generator[list[Caller]]:
+    """Call over both protocols at every node; stop and check at the end."""
+    callers: list[Caller] = [HttpCaller(cluster, node, queue) for node in cluster.nodes]
+    callers += [NativeCaller(cluster, node, queue) for node in cluster.nodes]
+    pollers = [HttpCaller(cluster, node, queue, is_polling=True) for node in cluster.nodes]
+    for caller in [*callers, *pollers]:
+        caller.start()
+    try:
+        progress(callers)
+        yield callers
+        progress(callers)
+    finally:
+        for caller in [*callers, *pollers]:
+            caller.is_stopped.set()
+        body = {"tasks": [{"payload": "x"}] * len(pollers)}
+        call(cluster.wait_leader(), "POST", f"/v1/queues/{queue}-empty/tasks", body)
+        for caller in [*callers, *pollers]:
+            caller.join(30.0)
+            assert not caller.is_alive()
+    failures = [text for caller in [*callers, *pollers] for text in caller.heard.failures]
+    assert failures == []
+
+
+def progress(callers: list[Caller]) -> None:
+    """Wait until each caller has made further calls."""
+    goals = [len(caller.heard.enqueued) + _WARM for caller in callers]
+
+    def reached() -> bool:
+        return all(
+            len(caller.heard.enqueued) >= goal or caller.heard.failures
+            for caller, goal in zip(callers, goals, strict=True)
+        )
+
+    wait_until(reached, "callers that get on")
+
+
+def check_enqueued(cluster: LocalCluster, queue: str, callers: list[Caller]) -> None:
+    """Every acknowledged task is there, once."""
+    acknowledged = {id_ for caller in callers for id_ in caller.heard.enqueued}
+    counts = call(cluster.wait_leader(), "GET", f"/v1/queues/{queue}").json
+    assert counts["counts"]["ready"] == counts["enqueued"] == len(acknowledged)

@@ -2,69 +2,20 @@
 
 import signal
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.load import HttpCaller, NativeCaller
-from tests.support.nodes import call, follower_of, new_queue, wait_until
+from tests.support.load import Caller, HttpCaller, NativeCaller, check_enqueued, load, progress
+from tests.support.nodes import call, follower_of, new_queue
 
 from raftq.cli.local_cluster import LocalCluster, NodeProcess
-
-Caller = HttpCaller | NativeCaller
-WARM = 20
-"""Calls of each caller before and after the stop."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     with LocalCluster(tmp_path_factory.mktemp("stopping")) as cluster:
         yield cluster
-
-
-@contextmanager
-def load(cluster: LocalCluster, queue: str) -> Generator[list[Caller]]:
-    """Call over both protocols at every node; stop and check at the end."""
-    callers: list[Caller] = [HttpCaller(cluster, node, queue) for node in cluster.nodes]
-    callers += [NativeCaller(cluster, node, queue) for node in cluster.nodes]
-    pollers = [HttpCaller(cluster, node, queue, is_polling=True) for node in cluster.nodes]
-    for caller in [*callers, *pollers]:
-        caller.start()
-    try:
-        progress(callers)
-        yield callers
-        progress(callers)
-    finally:
-        for caller in [*callers, *pollers]:
-            caller.is_stopped.set()
-        body = {"tasks": [{"payload": "x"}] * len(pollers)}
-        call(cluster.wait_leader(), "POST", f"/v1/queues/{queue}-empty/tasks", body)
-        for caller in [*callers, *pollers]:
-            caller.join(30.0)
-            assert not caller.is_alive()
-    failures = [text for caller in [*callers, *pollers] for text in caller.heard.failures]
-    assert failures == []
-
-
-def progress(callers: list[Caller]) -> None:
-    """Wait until each caller has made further calls."""
-    goals = [len(caller.heard.enqueued) + WARM for caller in callers]
-
-    def reached() -> bool:
-        return all(
-            len(caller.heard.enqueued) >= goal or caller.heard.failures
-            for caller, goal in zip(callers, goals, strict=True)
-        )
-
-    wait_until(reached, "callers that get on")
-
-
-def check_enqueued(cluster: LocalCluster, queue: str, callers: list[Caller]) -> None:
-    """Every acknowledged task is there, once."""
-    acknowledged = {id_ for caller in callers for id_ in caller.heard.enqueued}
-    counts = call(cluster.wait_leader(), "GET", f"/v1/queues/{queue}").json
-    assert counts["counts"]["ready"] == counts["enqueued"] == len(acknowledged)
 
 
 def restart(cluster: LocalCluster, node: NodeProcess) -> None:
