@@ -136,8 +136,9 @@ class SlowModel:
             kept_bytes = sum(
                 len(each.result or b"") + sum(len(error) for error in each.errors) for each in done
             )
-            is_old = self.wall_now_ms - oldest.finished_at_ms >= limits.RESULT_RETENTION_MS
-            is_over = len(done) > limits.RESULTS_KEPT_MAX
+            age_ms = self.wall_now_ms - oldest.finished_at_ms
+            is_old = age_ms >= limits.RESULT_RETENTION_MS
+            is_over = len(done) > limits.RESULTS_KEPT_MAX and age_ms >= limits.RETRY_MEMORY_MS
             if not (is_old or is_over or kept_bytes > limits.RESULT_BYTES_KEPT_MAX):
                 return
             self.tasks.remove(oldest)

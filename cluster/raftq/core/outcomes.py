@@ -10,7 +10,8 @@ from raftq.protocol import limits
 class Outcomes:
     """Done tasks, oldest first, bounded by age, number and bytes of results and errors.
 
-    Wall time never goes back, so the order of finishing is the order of forgetting.
+    The number alone forgets nothing young: at full speed it would be reached in seconds, and a
+    repeated enqueue would run its task again. Wall time never goes back, so the order of finishing is the order of forgetting.
     """
 
     def __init__(self) -> None:
@@ -39,9 +40,11 @@ class Outcomes:
         if not self._kept:
             return None
         oldest = self._kept[0]
+        age_ms = wall_now_ms - oldest.finished_at_ms
+        is_one_too_many = len(self._kept) > limits.RESULTS_KEPT_MAX
         if not (
-            oldest.finished_at_ms + limits.RESULT_RETENTION_MS <= wall_now_ms
-            or len(self._kept) > limits.RESULTS_KEPT_MAX
+            age_ms >= limits.RESULT_RETENTION_MS
+            or (is_one_too_many and age_ms >= limits.RETRY_MEMORY_MS)
             or self.result_bytes > limits.RESULT_BYTES_KEPT_MAX
         ):
             return None

@@ -29,8 +29,18 @@ def test_over_the_number_the_oldest_outcomes_are_forgotten(
 ) -> None:
     monkeypatch.setattr(limits, "RESULTS_KEPT_MAX", 2)
     driver.run(1, 2, 3, 4)
-    driver.apply()
+    driver.pass_wall_ms(limits.RETRY_MEMORY_MS)
     assert known(driver, 1, 2, 3, 4) == [3, 4]
+
+
+def test_while_their_calls_may_be_repeated_no_number_of_others_makes_outcomes_forgotten(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RESULTS_KEPT_MAX", 2)
+    driver.run(1, 2, 3, 4)
+    driver.pass_wall_ms(limits.RETRY_MEMORY_MS - 1)
+    assert known(driver, 1, 2, 3, 4) == [1, 2, 3, 4]
+    assert [task.created for task in driver.enqueue(1).tasks] == [False]
 
 
 def test_over_the_bytes_the_oldest_results_are_forgotten(
