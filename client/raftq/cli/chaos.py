@@ -1,6 +1,6 @@
 """`raftq chaos`: faults on real processes, a program of the broker's side."""
 
-import subprocess
+import os
 import sys
 from typing import Annotated
 
@@ -15,7 +15,7 @@ def chaos(
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of each fault.")] = 1,
     seconds: Annotated[float | None, typer.Option(help="Begin no round after this time.")] = None,
-    short: Annotated[bool, typer.Option("--short", help="One round of a few faults.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="A few faults only.")] = False,
     seed: Annotated[str | None, typer.Option(help="Of what is left to chance.")] = None,
     loopback: Annotated[
         bool, typer.Option("--loopback", help="Make no namespaces and disks, also if root may.")
@@ -44,13 +44,4 @@ def chaos(
         command += ["--fault", each]
     switches = {"--short": short, "--loopback": loopback, "--json": as_json, "--list": names}
     command += [name for name, is_on in switches.items() if is_on]
-    raise typer.Exit(_run(command))
-
-
-def _run(command: list[str]) -> int:
-    process = subprocess.Popen(command)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # The terminal has told the program, too; it cleans up and ends.
+    os.execv(sys.executable, command)  # Signals reach the run itself, which cleans up.

@@ -14,19 +14,11 @@ from typing import Final
 from raftq.testing.chaos import isolation, report
 from raftq.testing.chaos.arena import Equipment
 from raftq.testing.chaos.equipment import equip, missing_equipment, why_left_out
-from raftq.testing.chaos.faults import FAULTS, Fault
+from raftq.testing.chaos.faults import FAULTS, SHORT, Fault, Need
 from raftq.testing.chaos.rounds import RoundReport, play
 from raftq.testing.chaos.sabotage import SABOTAGES
 
-_SHORT: Final = (
-    "kill-leader",
-    "partition-leader",
-    "power-cut-all",
-    "freeze-workers",
-    "failing-fsync",
-)
 _EXIT_VIOLATED: Final = 1
-_EXIT_USAGE: Final = 2
 _EXIT_INTERRUPTED: Final = 130
 
 
@@ -37,15 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         report.print_names()
         return 0
-    if isolation.is_inside():
+    inside = isolation.folder_inside()
+    if inside is not None:
         isolation.prepare()
-        why_not = None
-    else:
-        why_not = "--loopback was given" if options.loopback else isolation.why_not_isolated()
-        if why_not is None:
-            return isolation.run_inside(given)
+        return _interruptible(options, inside, None)
+    why_not = "--loopback was given" if options.loopback else isolation.why_not_isolated()
+    folder = Path(tempfile.mkdtemp(prefix="raftq-chaos-"))
     try:
-        return _run(options, why_not)
+        if why_not is None:
+            return isolation.run_inside(given, folder)
+        return _interruptible(options, folder, why_not)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interruptible(options: argparse.Namespace, folder: Path, why_not: str | None) -> int:
+    try:
+        return _run(options, folder, why_not)
     except KeyboardInterrupt:
         print("raftq chaos: interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=int, default=1, help="rounds of each fault")
     parser.add_argument("--seconds", type=float, help="begin no round after this time")
-    parser.add_argument("--short", action="store_true", help="one round of a few faults")
+    parser.add_argument("--short", action="store_true", help="a few faults only")
     parser.add_argument("--seed", help="of the harness's and the clients' decisions")
     parser.add_argument("--loopback", action="store_true", help="use no namespaces and disks")
     parser.add_argument("--keep", type=Path, help="where evidence is kept; default: a new folder")
@@ -76,34 +76,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, why_not: str | None) -> int:
+def _run(options: argparse.Namespace, folder: Path, why_not: str | None) -> int:
     missing = missing_equipment(why_not)
-    names: Sequence[str] = options.fault or (_SHORT if options.short else list(FAULTS))
-    faults = [FAULTS[name] if name in FAULTS else SABOTAGES[name].fault for name in names]
-    left_out = {f.name: why for f in faults if (why := why_left_out(f, missing)) is not None}
-    faults = [fault for fault in faults if fault.name not in left_out]
+    faults, left_out = _chosen(options, missing)
     seed = options.seed or f"{SystemRandom().getrandbits(32):08x}"
-    folder = Path(tempfile.mkdtemp(prefix="raftq-chaos-"))
     evidence = options.keep or Path(tempfile.gettempdir()) / f"raftq-chaos-evidence-{seed}"
+    equipment = equip(missing, folder)
     begun = time.monotonic()
     reports: list[RoundReport] = []
-    try:
-        equipment = equip(missing, folder)
-        rounds = 1 if options.short else options.rounds
-        jobs = [(fault, number) for number in range(rounds) for fault in faults]
-        with report.progress(len(jobs)) as step:
-            for fault, number in jobs:
-                if options.seconds and time.monotonic() - begun > options.seconds:
-                    break
-                reports.append(_play(fault, number, equipment, folder, evidence, seed))
-                step(reports[-1])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    jobs = [(fault, number) for number in range(options.rounds) for fault in faults]
+    with report.progress(len(jobs)) as step:
+        for fault, number in jobs:
+            if options.seconds and time.monotonic() - begun > options.seconds:
+                break
+            reports.append(_play(fault, number, equipment, folder, evidence, seed))
+            step(reports[-1])
     if options.json:
         print(json.dumps(report.facts(reports, left_out, seed), indent=1))
     else:
         report.print_summary(reports, left_out, seed, time.monotonic() - begun)
     return _EXIT_VIOLATED if any(each.violations for each in reports) else 0
+
+
+def _chosen(
+    options: argparse.Namespace, missing: dict[Need, str]
+) -> tuple[list[Fault], dict[str, str]]:
+    """Return the faults to make, and why others are left out."""
+    names: Sequence[str] = options.fault or (SHORT if options.short else list(FAULTS))
+    faults = [FAULTS[name] if name in FAULTS else SABOTAGES[name].fault for name in names]
+    left_out = {f.name: why for f in faults if (why := why_left_out(f, missing)) is not None}
+    return [fault for fault in faults if fault.name not in left_out], left_out
 
 
 def _play(

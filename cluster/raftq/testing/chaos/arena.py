@@ -244,6 +244,7 @@ class Arena:
                 node.power_on()
             elif not node.is_running:
                 code = None if node.process is None else node.process.returncode
+                self.note(f"{node.id} had ended with {code}")
                 expected = node.id in self.may_end or (code is not None and code < 0)
                 text = f"{node.id} ended with {code}:\n{node.last_words()}"
                 self.expect(expected, "node-ended", text)

@@ -72,23 +72,20 @@ class LoopDisk:
                 return
 
     def fill(self, left_bytes: int) -> None:
-        """Take all space but so many bytes."""
+        """Take all space but so many bytes; with 0, to the last block."""
         self.free()
         space = os.statvfs(self.folder)
         wanted = space.f_bavail * space.f_frsize - left_bytes
-        descriptor = os.open(self._ballast, os.O_CREAT | os.O_WRONLY, 0o600)
+        descriptor = os.open(self._ballast, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         try:
-            while wanted > 0:
-                try:
-                    os.posix_fallocate(descriptor, 0, wanted)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-                    wanted -= (
-                        MIB // 8
-                    )  # The file system needs blocks of its own for so large a file.
-                else:
-                    return
+            # A little less: the file system needs blocks of its own for so large a file.
+            os.posix_fallocate(descriptor, 0, wanted if left_bytes else wanted - MIB)
+            while left_bytes == 0:
+                os.write(descriptor, bytes(space.f_frsize))
+                os.fdatasync(descriptor)  # Space is only certainly taken when it is on the disk.
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
         finally:
             os.close(descriptor)
 

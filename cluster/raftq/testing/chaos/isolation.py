@@ -5,8 +5,10 @@ Its children, mounts, loop devices and network devices exist only in there, and 
 however it ends: a SIGKILL leaves nothing behind, and nothing outside was ever touched.
 """
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 _INSIDE: Final = "RAFTQ_CHAOS_INSIDE"
+_PR_SET_PDEATHSIG: Final = 1
 _TOOLS: Final = ("unshare", "nsenter", "ip", "mount", "umount", "mkfs.ext4")
 _TUN: Final = Path("/dev/net/tun")
 _LOOP: Final = Path("/dev/loop-control")
@@ -47,20 +50,27 @@ def why_not_isolated() -> str | None:
     return None
 
 
-def is_inside() -> bool:
-    """Return whether this process is the one that was started anew."""
-    return os.environ.get(_INSIDE) == "1"
+def folder_inside() -> Path | None:
+    """Return the folder of the run if this process is the one that was started anew."""
+    folder = os.environ.get(_INSIDE)
+    return None if folder is None else Path(folder)
 
 
-def run_inside(arguments: Sequence[str]) -> int:
+def run_inside(arguments: Sequence[str], folder: Path) -> int:
     """Run this program with the same arguments in namespaces of its own; return its exit code."""
     command = [*_UNSHARE, sys.executable, "-m", "raftq.testing.chaos", *arguments]
-    process = subprocess.Popen(command, env={**os.environ, _INSIDE: "1"})
+    environment = {**os.environ, _INSIDE: str(folder)}
+    process = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent)
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
             continue  # The terminal has told the program inside, too, and it ends by itself.
+
+
+def _die_with_parent() -> None:
+    """Be killed when the parent dies, whatever kills it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def prepare() -> None:

@@ -25,7 +25,7 @@ _COLUMNS = {
     "violations": "violations",
 }
 """Keys in JSON, and the columns of the table."""
-_TABLE_WIDTH = 100
+_TABLE_WIDTH = 130
 _SHOWN = 3
 
 

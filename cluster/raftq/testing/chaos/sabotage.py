@@ -7,9 +7,10 @@ from typing import Final
 import msgspec
 
 from raftq.protocol.messages import Ack, Settled, SettledTask, TaskState
-from raftq.testing.chaos.arena import Arena
+from raftq.testing.chaos.arena import Arena, Plan
 from raftq.testing.chaos.faults import Fault, Need
 from raftq.testing.chaos.faults.disks import power_cut_all
+from raftq.testing.chaos.faults.workers import freeze_workers
 from raftq.testing.chaos.shim import Sync
 from raftq.testing.history import History, Operation, Outcome
 
@@ -36,11 +37,6 @@ def _lie_and_cut(arena: Arena, round_number: int) -> None:
         node.shim.set_sync(Sync.LIES)
     arena.hold(2.0)
     power_cut_all(arena, round_number)
-
-
-def _nothing(arena: Arena, _round: int) -> None:
-    """Let the load go on."""
-    arena.hold(2.0)
 
 
 def _accept_stale_ack(history: History) -> None:
@@ -74,7 +70,12 @@ SABOTAGES: Final = {
         frozenset({"lost"}),
     ),
     "stale-ack": Sabotage(
-        Fault("stale-ack", "the history says that a stale ack counted", _nothing),
+        Fault(
+            "stale-ack",
+            "the history says that a stale ack counted",
+            freeze_workers,
+            plan=Plan(workers_apart=True),
+        ),
         frozenset({"stale-accepted", "double-ack", "released-accepted"}),
         _accept_stale_ack,
     ),

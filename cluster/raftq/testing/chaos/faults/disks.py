@@ -57,6 +57,7 @@ def failing_syncs(arena: Arena, round_number: int) -> None:
     arena.may_end.add(node.id)
     node.shim.set_sync(Sync.FAILS)
     ended = arena.wait_for(lambda: not node.is_running, 5.0)
+    arena.note(f"{node.id} has ended: {ended}")
     arena.expect(ended, "went-on", f"{node.id} goes on after a failed sync")
     node.shim.heal()
     if node.disk is not None:
@@ -67,27 +68,37 @@ def failing_syncs(arena: Arena, round_number: int) -> None:
     arena.hold(1.0)
 
 
-def _fill(arena: Arena, victims: list[ChaosNode]) -> None:
-    """Leave less than the reserve, then nothing."""
+def _fill(arena: Arena, victims: list[ChaosNode], round_number: int) -> None:
+    """Leave less than the reserve, then nothing; in every third round nothing at once, so that
+    writes are on their way when the disk is full."""
     names = ", ".join(node.id for node in victims)
-    for left_bytes in (limits.DISK_RESERVE_BYTES // 2, 0):
-        arena.note(f"{left_bytes} bytes are left on {names}")
-        for node in victims:
-            assert node.disk is not None
-            arena.may_end.add(node.id)
-            node.disk.fill(left_bytes)
-        arena.hold(3.5)
+    arena.may_end.update(node.id for node in victims)
+    if round_number % 3 != 2:
+        _leave(victims, limits.DISK_RESERVE_BYTES // 2)
+        arena.note(f"less than the reserve is left on {names}")
+        arena.hold(3.0)
+    _leave(victims, 0)
+    arena.note(f"nothing is left on {names}")
+    arena.wait_for(lambda: any(not node.is_running for node in victims), 3.0)
+    arena.hold(1.5)
+
+
+def _leave(victims: list[ChaosNode], left_bytes: int) -> None:
+    for node in victims:
+        assert node.disk is not None
+        node.disk.fill(left_bytes)
 
 
 def disk_full(arena: Arena, round_number: int) -> None:
     """Fill the disk of one node, in two steps."""
-    _fill(arena, [_some_node(arena, round_number)])
+    _fill(arena, [_some_node(arena, round_number)], round_number)
 
 
 def disk_full_majority(arena: Arena, round_number: int) -> None:
     """The same with two of three nodes."""
     leader, *followers = arena.leader(), *arena.followers()
-    _fill(arena, followers if round_number % 2 else [leader, followers[0]])
+    victims = followers if round_number % 2 else [leader, followers[0]]
+    _fill(arena, victims, round_number)
 
 
 FAULTS: Final = (

@@ -1,6 +1,7 @@
 """Processes that are killed, frozen and restarted."""
 
 import signal
+from pathlib import Path
 from typing import Final
 
 from raftq.testing.chaos.arena import Arena, Plan
@@ -96,19 +97,25 @@ def kill_in_install(arena: Arena, round_number: int) -> None:
     node = arena.followers()[0]
     arena.note(f"{node.id} stays away until it needs a snapshot")
     node.kill_at_once()
-    leader = arena.leader()
-    before = _first_segment(leader)
-    cut = arena.wait_for(lambda: _first_segment(leader) > before, 15.0)
-    arena.note(f"the leader's log was cut: {cut}")
-    arena.hold(1.0)
+    snapshot = arena.leader().folder / "snapshots" / "current.snapshot"
+    before = _identity(snapshot)
+    written = arena.wait_for(lambda: _identity(snapshot) != before, _TRIES_SECONDS)
+    arena.expect(written, "not-hit", f"no snapshot was written within {_TRIES_SECONDS:g} s")
+    arena.hold(_CUT_SECONDS)
     node.start()
     _kill_when(arena, "current.snapshot.1.tmp", [node], round_number, "receives a snapshot")
 
 
-def _first_segment(node: ChaosNode) -> str:
-    return min(path.name for path in (node.folder / "journal").glob("*.segment"))
+def _identity(path: Path) -> int:
+    """Return what changes when a file is replaced; 0 if there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
+_CUT_SECONDS: Final = 3.0
+"""After this the leader has cut its log behind a snapshot that it wrote."""
 _TRIES_SECONDS: Final = 20.0
 
 
