@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup test lint demo bench clean
+.PHONY: setup test lint demo bench chaos clean
 
 setup: .venv/ready
 
@@ -27,6 +27,10 @@ demo: setup
 
 bench: setup
 	$(BIN)/raftq bench --nodes 3
+
+# Namespaces and disks need root; without, what needs neither is run.
+chaos: setup
+	$(BIN)/raftq chaos --rounds 3
 
 clean:
 	rm -rf .venv build dist

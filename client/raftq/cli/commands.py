@@ -17,6 +17,7 @@ _MODULES: Final[dict[str, str]] = {
     "dev": "dev",
     "bench": "bench",
     "sim": "sim",
+    "chaos": "chaos",
 }
 """Command → module of raftq.cli. A module has `app` (a group) or a function of the same name."""
 
