@@ -90,7 +90,8 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _hunt(options: argparse.Namespace) -> int:
-    names = list(MUTATIONS) if options.mutate == "all" else [options.mutate]
+    shown = [name for name, known in MUTATIONS.items() if not known.not_shown_because]
+    names: list[str] = shown if options.mutate == "all" else [options.mutate]
     hunts: list[Hunt] = []
     with report.progress(len(names), "mutations", is_quiet=options.json) as step:
         for each in hunt_all(names, options.budget, options.jobs):

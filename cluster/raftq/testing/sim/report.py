@@ -73,7 +73,10 @@ def print_names() -> None:
         scenarios.add_row(name, scenario.summary)
     mutations = Table("mutation", "what is missing then", "looked for in")
     for name, mutation in MUTATIONS.items():
-        mutations.add_row(name, mutation.summary, ", ".join(mutation.scenarios))
+        where = ", ".join(mutation.scenarios)
+        if mutation.not_shown_because:
+            where += f" (not shown yet: {mutation.not_shown_because})"
+        mutations.add_row(name, mutation.summary, where)
     unseen = Table("no mutation for", "because")
     for name, reason in UNSEEN.items():
         unseen.add_row(name, reason)

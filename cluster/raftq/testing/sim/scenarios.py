@@ -424,6 +424,19 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "rejoin": Scenario("a follower comes back and disturbs nobody", trials.rejoin, _IDLE),
     "deposed": Scenario("a leader is cut off from the others", trials.deposed, _READERS),
+    "lonely": Scenario(
+        "the same, and one worker asks a deposed leader",
+        trials.deposed,
+        replace(
+            _PLAN,
+            load=Load(producers=1, workers=1, runners=0, readers=0, pause=0.1, work=0.01),
+        ),
+    ),
+    "slow-snapshots": Scenario(
+        "followers need snapshots while they write their own",
+        lagging,
+        Plan(settings=replace(_BUSY_LOG, snapshot_seconds=0.6)),
+    ),
     "steady": Scenario(
         "workers that extend in time keep their leases",
         trials.steady,

@@ -149,7 +149,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "snapshot-cancel": Mutation(
         "an older snapshot may be renamed over a received one",
         _snapshot_cancel,
-        ("lagging", "mixed"),
+        ("slow-snapshots",),
     ),
     "snapshot-before-cut": Mutation(
         "the log is cut before the snapshot is durable",

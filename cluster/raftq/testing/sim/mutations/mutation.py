@@ -19,9 +19,11 @@ class Mutation:
         patches: Makes the patches, when the mutation begins.
         scenarios: Where its absence shows, the best first.
         nodes: The size of cluster that shows it best.
+        not_shown_because: Why no scenario shows it yet; such a one is not among `all`.
     """
 
     summary: str
     patches: Callable[[], Iterable[Patch]]
     scenarios: tuple[str, ...]
     nodes: int = 3
+    not_shown_because: str = ""

@@ -232,7 +232,11 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         ("divergence", "lagging", "mixed"),
     ),
     "snapshot-not-needed": Mutation(
-        "an older snapshot is installed", _snapshot_not_needed, ("lagging", "mixed")
+        "an older snapshot is installed",
+        _snapshot_not_needed,
+        ("lagging", "mixed"),
+        not_shown_because="a follower asks for what follows its commit index at least, so it is "
+        "offered an older snapshot only after a restart, with a wrong tail that reaches back",
     ),
     "snapshot-stream": Mutation(
         "parts of snapshots have no identity, no offset and no checksum",
