@@ -9,7 +9,7 @@ from random import SystemRandom
 
 from raftq.consensus.group_commit import SyncThread
 from raftq.consensus.parts import Disk, ReplicaConfig, Surroundings
-from raftq.consensus.peers.network import TornadoNetwork
+from raftq.consensus.peers.network import Network, Stream, TornadoNetwork
 from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.replica import RaftReplica
 from raftq.consensus.snapshotter import ForkedChild
@@ -29,6 +29,8 @@ def open_replica(
     files: Files,
     listen: tuple[str, int],
     peers: Mapping[str, tuple[str, int]],
+    network: Network | None = None,
+    proven_node: Callable[[Stream], str] | None = None,
 ) -> tuple[RaftReplica, Callable[[], None]]:
     """Open this node's files and return its replica, not started, and what closes its helpers.
 
@@ -38,6 +40,8 @@ def open_replica(
         files: The disk.
         listen: (host, port) for peers.
         peers: (host, port) of every other member, as configured.
+        network: Opens and accepts connections; plain TCP if it is not given.
+        proven_node: See `TcpLinks`.
 
     Raises:
         CorruptRecord: The files are damaged; the message says how to rebuild the node.
@@ -56,7 +60,9 @@ def open_replica(
         data_dir,
     )
     around = Surroundings(
-        links=TcpLinks(config.node, listen, peers, random, TornadoNetwork()),
+        links=TcpLinks(
+            config.node, listen, peers, random, network or TornadoNetwork(), proven_node
+        ),
         clock=asyncio.get_running_loop().time,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random=random,

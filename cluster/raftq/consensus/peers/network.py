@@ -6,12 +6,14 @@ every way that TCP can.
 """
 
 import asyncio
-import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
+
+from raftq.consensus.peers.racing import connect
 
 
 class Stream(Protocol):
@@ -57,26 +59,30 @@ class Network(Protocol):
 
 
 class TornadoNetwork:
-    """The operating system's TCP, through Tornado."""
+    """The operating system's TCP, through Tornado; with TLS after `renew`."""
 
     def __init__(self) -> None:
+        self._accepting: ssl.SSLContext | None = None
+        self._dialling: ssl.SSLContext | None = None
         self._server: _Server | None = None
 
+    def renew(self, accepting: ssl.SSLContext, dialling: ssl.SSLContext) -> None:
+        """Use TLS with these credentials for connections to come; those that are open stay."""
+        self._accepting, self._dialling = accepting, dialling
+        if self._server is not None:
+            self._server.ssl_options = accepting
+
     async def dial(self, host: str, port: int) -> Stream:
-        """Resolve at each dial: a container that comes back may have another address."""
-        loop = asyncio.get_running_loop()
-        resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = resolved[0]
-        stream = IOStream(socket.socket(family, kind, protocol))
-        try:
-            return await stream.connect(address)
-        except BaseException:
-            stream.close()
-            raise
+        """Resolve and connect; see `Network`. With TLS, the handshake is done afterwards."""
+        stream = IOStream(await connect(host, port))
+        if self._dialling is None:
+            return stream
+        # Tornado closes the socket if this is cancelled.
+        return await stream.start_tls(server_side=False, ssl_options=self._dialling)
 
     def listen(self, host: str, port: int, serve: Serve) -> None:
-        """Bind and accept."""
-        self._server = _Server(serve)
+        """Bind and accept. With TLS, the handshake is a part of the first read."""
+        self._server = _Server(serve, ssl_options=self._accepting)
         self._server.listen(port, host)
 
     def stop_listening(self) -> None:
@@ -86,8 +92,8 @@ class TornadoNetwork:
 
 
 class _Server(TCPServer):
-    def __init__(self, serve: Serve) -> None:
-        super().__init__()
+    def __init__(self, serve: Serve, ssl_options: ssl.SSLContext | None) -> None:
+        super().__init__(ssl_options=ssl_options)
         self._serve = serve
 
     async def handle_stream(self, stream: IOStream, address: object) -> None:

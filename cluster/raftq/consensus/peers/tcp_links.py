@@ -11,7 +11,8 @@ Anything malformed closes its connection and changes nothing.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from tornado.iostream import StreamClosedError
@@ -40,6 +41,8 @@ _IN_VAIN_SECONDS = 2.0
 _READ_BYTES = 256 * limits.KIB
 _HELLO_BYTES_MAX = 4 * limits.KIB
 _DRAIN_SECONDS = 0.5
+_TLS_RECORD_START = b"\x16\x03"
+"""How a TLS handshake begins, where a hello has its length."""
 
 
 class TcpLinks:
@@ -51,6 +54,8 @@ class TcpLinks:
         addresses: (host, port) of every other member by id, until `set_peers`.
         random: Jitter of redials.
         network: Opens and accepts connections.
+        proven_node: Returns the id that the other side of a fresh connection proved, or raises
+            InvalidRequest; None on a network in which nobody proves anything.
     """
 
     def __init__(
@@ -60,8 +65,10 @@ class TcpLinks:
         addresses: Mapping[str, tuple[str, int]],
         random: Random,
         network: Network,
+        proven_node: Callable[[Stream], str] | None = None,
     ) -> None:
         self._node = node
+        self._proven_node = proven_node
         self._listen = listen
         self._peers: dict[str, Sequence[tuple[str, int]]] = {
             peer: (address,) for peer, address in addresses.items()
@@ -153,7 +160,10 @@ class TcpLinks:
             try:
                 async with asyncio.timeout(_DIAL_TIMEOUT_SECONDS):
                     stream = await self._network.dial(*address)
-            except (OSError, StreamClosedError, TimeoutError):
+            except (OSError, StreamClosedError, TimeoutError) as error:
+                reason = _reason(error)
+                if reason is not None:
+                    self._log_unwelcome(peer, reason)
                 pause = min(2 * pause, _DIAL_PAUSE_MAX_SECONDS)
             else:
                 if await self.run(stream, peer):
@@ -175,8 +185,9 @@ class TcpLinks:
             async with asyncio.timeout(limits.HELLO_TIMEOUT_MS / 1_000):
                 hello = await self._exchange_hello(stream, dialled)
         except (InvalidRequest, StreamClosedError, TimeoutError) as error:
-            if isinstance(error, InvalidRequest):
-                self._log_unwelcome(dialled or "unknown", str(error))
+            reason = _reason(error)
+            if reason is not None:
+                self._log_unwelcome(dialled or "unknown", reason)
             stream.close()
             return False
         except asyncio.CancelledError:
@@ -197,10 +208,13 @@ class TcpLinks:
 
     async def _exchange_hello(self, stream: Stream, dialled: str | None) -> PeerHello:
         if dialled is not None:
+            self._require_proof(stream, dialled)
             await stream.write(bytes(encode_frame(self.receiver.hello_for(dialled))))
         header = await stream.read_bytes(FRAME_HEADER.size)
         (size,) = FRAME_HEADER.unpack(header)
         if size > _HELLO_BYTES_MAX:
+            if header.startswith(_TLS_RECORD_START):
+                raise InvalidRequest("it speaks TLS, and this node has no peer_tls_ settings")
             raise InvalidRequest(f"a hello of {size} bytes: this is no peer of raftq")
         hello = decode_message(await stream.read_bytes(size))
         if isinstance(hello, NotMember) and dialled is not None:
@@ -208,6 +222,8 @@ class TcpLinks:
             raise InvalidRequest(f"{dialled} does not know this node as a member")
         if not isinstance(hello, PeerHello):
             raise InvalidRequest("the first message was no hello")
+        if dialled is None:
+            self._require_proof(stream, hello.sender)
         self._check(hello, dialled)
         refusal = self.receiver.refuse(hello)
         if refusal is not None:
@@ -217,6 +233,12 @@ class TcpLinks:
         if dialled is None:
             await stream.write(bytes(encode_frame(self.receiver.hello_for(hello.sender))))
         return hello
+
+    def _require_proof(self, stream: Stream, node: str) -> None:
+        """Refuse a connection whose other side proved to be another node than it should be."""
+        proven = node if self._proven_node is None else self._proven_node(stream)
+        if proven != node:
+            raise InvalidRequest(f"it should be {node}, and its certificate is that of {proven}")
 
     def _check(self, hello: PeerHello, dialled: str | None) -> None:
         if hello.version != PEER_PROTOCOL_VERSION:
@@ -254,6 +276,15 @@ class TcpLinks:
         if reason not in self._unwelcome and len(self._unwelcome) < limits.FACTS_MAX:
             self._unwelcome.add(reason)
             _log.warning("peer_refused", extra={"peer": peer, "reason": reason})
+
+
+def _reason(error: Exception) -> str | None:
+    """Return why a connection failed, if it is for a person to mend: a hello or a certificate."""
+    if isinstance(error, InvalidRequest):
+        return str(error)
+    cause = error.real_error if isinstance(error, StreamClosedError) else error
+    went_away = isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    return f"TLS: {cause}" if isinstance(cause, ssl.SSLError) and not went_away else None
 
 
 class _Link:
