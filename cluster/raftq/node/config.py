@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast
 
+from raftq.node.exposure import incomplete, refusal
 from raftq.node.settings import SETTINGS, BadSetting, NodeConfig, Setting
 
 _KEYS: Final = {setting.key: setting for setting in SETTINGS}
@@ -56,6 +57,9 @@ def read_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Nod
             f"node_id is {config.node_id!r}, which is not in cluster ({members}); allowed is: one "
             "of the ids in cluster"
         )
+    problem = incomplete(config) or refusal(config)
+    if problem is not None:
+        raise ConfigError(problem)
     return config
 
 
@@ -97,7 +101,7 @@ def _as_text(key: str, value: object) -> str:
     if key == "cluster" and isinstance(value, dict):
         members = cast("dict[str, object]", value)
         return ",".join(f"{node}={address}" for node, address in members.items())
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings")
     for setting in SETTINGS:
         default = f" (default {setting.default})" if setting.default else ""
-        metavar = setting.key.upper()
-        parser.add_argument(setting.flag, metavar=metavar, help=setting.text + default)
+        text = setting.text + default
+        if setting.is_switch:
+            parser.add_argument(
+                setting.flag, nargs="?", const="true", metavar="true|false", help=text
+            )
+        else:
+            parser.add_argument(setting.flag, metavar=setting.key.upper(), help=text)
     return parser

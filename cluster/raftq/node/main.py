@@ -12,6 +12,7 @@ import sys
 from typing import Final, NoReturn
 
 from raftq.node.config import ConfigError, read_config
+from raftq.node.credentials import Keeper
 from raftq.node.logs import configure_logs
 from raftq.node.process import CannotListen, Node
 from raftq.node.settings import NodeConfig
@@ -35,7 +36,9 @@ def main() -> None:
         _fail(EXIT_SETTING, str(error))
     configure_logs(config.log_level, config.log_format, config.node_id)
     try:
-        asyncio.run(_run(config))
+        asyncio.run(_run(config, Keeper(config)))
+    except ConfigError as error:
+        _fail(EXIT_SETTING, str(error))
     except (DataDirLocked, UnsupportedFormat, DataDirUnusable) as error:
         _fail(EXIT_DATA_DIR, str(error))
     except StorageError as error:
@@ -51,7 +54,7 @@ class DataDirUnusable(Exception):
     """The operating system does not let this process use the data folder."""
 
 
-async def _run(config: NodeConfig) -> None:
+async def _run(config: NodeConfig, keeper: Keeper) -> None:
     try:
         data_dir = DataDir.open(
             config.data_dir, node_id=config.node_id, members=list(config.cluster)
@@ -60,7 +63,7 @@ async def _run(config: NodeConfig) -> None:
         raise DataDirUnusable(
             f"data_dir is {str(config.data_dir)!r}, which cannot be used: {error}"
         ) from None
-    await Node(config, data_dir).run()
+    await Node(config, data_dir, keeper).run()
 
 
 def _fail(code: int, text: str) -> NoReturn:

@@ -10,19 +10,26 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from random import SystemRandom
 
 from raftq.consensus.opening import open_replica
 from raftq.consensus.parts import ReplicaConfig
+from raftq.consensus.peers.network import TornadoNetwork
+from raftq.consensus.peers.tls import proven_node
 from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
+from raftq.node.certificates import Certificates
+from raftq.node.credentials import Keeper
+from raftq.node.exposure import exposures, sends_tokens_in_the_clear
 from raftq.node.settings import Address, NodeConfig, address_text
 from raftq.protocol import limits
 from raftq.protocol.messages import ClusterStatus, NodeStatus
 from raftq.protocol.uuid7 import Uuid7
+from raftq.server.gate import Access
 from raftq.server.server import Server
 from raftq.storage.data_dir import DataDir
 from raftq.storage.files import RealFiles
@@ -38,7 +45,7 @@ class CannotListen(Exception):
 
 
 @contextmanager
-def _listening(key: str, address: Address) -> Iterator[None]:
+def _listening(key: str, address: Address) -> Generator[None]:
     try:
         yield
     except OSError as error:
@@ -54,10 +61,12 @@ class Node:
     Args:
         config: Its settings.
         data_dir: Its locked data folder.
+        keeper: Of its secrets.
     """
 
-    def __init__(self, config: NodeConfig, data_dir: DataDir) -> None:
+    def __init__(self, config: NodeConfig, data_dir: DataDir, keeper: Keeper) -> None:
         self._config = config
+        self._keeper = keeper
         self._data_dir = data_dir
         timeout = config.election_timeout_ms / 1_000
         replica_config = ReplicaConfig(
@@ -70,8 +79,18 @@ class Node:
         peers: dict[str, Address] = {
             node: address for node, address in config.cluster.items() if node != config.node_id
         }
+        peer_tls = keeper.certificates.peer
+        self._network = TornadoNetwork()
+        if peer_tls is not None:
+            self._network.renew(peer_tls.accepting, peer_tls.dialling)
         self.replica, self._close_helpers = open_replica(
-            replica_config, data_dir, RealFiles(), config.peer, peers
+            replica_config,
+            data_dir,
+            RealFiles(),
+            config.peer,
+            peers,
+            self._network,
+            None if peer_tls is None else proven_node,
         )
         random = SystemRandom()
         self.server = Server(
@@ -81,7 +100,10 @@ class Node:
             Uuid7(lambda: time.time_ns() // 1_000_000, random.getrandbits),
             random,
             version("raftq"),
+            access=Access(keeper.tokens, config.metrics_open, keeper.certificates.client),
         )
+        for which in keeper.certificates.expire_at:
+            self.server.metrics.add_certificate(which, partial(keeper.expiry_seconds, which))
         self._disk_checked_at = 0.0
         self._is_disk_full = False
         self._stop_requested = asyncio.Event()
@@ -96,14 +118,30 @@ class Node:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._stop_requested.set)
+        loop.add_signal_handler(signal.SIGHUP, self._keeper.reload)
+        self._warn_of_exposure()
         try:
             await self._start()
+            self._keeper.start(self._renew)
             _log.info("node_started", extra={**self._config.facts, "pid": os.getpid()})
             await self._until_stopped()
         finally:
             await self._stop()
         if self.replica.failed.done():
             raise self.replica.failed.result()
+
+    def _warn_of_exposure(self) -> None:
+        for what, advice in exposures(self._config):
+            _log.warning("insecure", extra={"what": f"{what}, and {advice}"})
+        if sends_tokens_in_the_clear(self._config):
+            advice = "give client_tls_cert and client_tls_key, or keep the network closed"
+            _log.warning("tokens_in_the_clear", extra={"advice": advice})
+
+    def _renew(self, certificates: Certificates) -> None:
+        """Use what was read again for the connections to come."""
+        if certificates.peer is not None:
+            self._network.renew(certificates.peer.accepting, certificates.peer.dialling)
+        self.server.use_tls(certificates.client)
 
     async def _start(self) -> None:
         config = self._config
@@ -130,6 +168,7 @@ class Node:
         _log.info("node_drained", extra={"another_leads": handed_over})
 
     async def _stop(self) -> None:
+        await self._keeper.stop()
         await self.server.stop()
         await self.replica.stop()
         self._close_helpers()

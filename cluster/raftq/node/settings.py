@@ -11,6 +11,7 @@ from raftq.protocol.messages import NAME_PATTERN
 
 Address = tuple[str, int]
 _MEMBERS_MAX: Final = 7
+_EVERYWHERE: Final = ("0.0.0.0", "::")
 
 
 class BadSetting(ValueError):
@@ -52,6 +53,18 @@ def address_text(address: Address) -> str:
 
 def _optional_address(text: str) -> Address | None:
     return parse_address(text) if text else None
+
+
+def _optional_file(text: str) -> Path | None:
+    if text and not Path(text).is_file():
+        raise BadSetting("a file that exists, or nothing")
+    return Path(text) if text else None
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise BadSetting("true or false")
+    return text == "true"
 
 
 def _members(text: str) -> dict[str, Address]:
@@ -102,6 +115,8 @@ class Setting:
     parse: Callable[[str], object]
     text: str
     default: str | None = None
+    is_switch: bool = False
+    """Whether its flag alone means `true`."""
 
     @property
     def flag(self) -> str:
@@ -123,7 +138,8 @@ SETTINGS: Final = (
     Setting(
         "advertise_native",
         _optional_address,
-        "What clients are told instead of `native`, if they reach this node another way.",
+        "What clients are told instead of `native`, if they reach this node another way. A node "
+        "that listens everywhere (0.0.0.0) tells them the host of its peer address.",
         "",
     ),
     Setting("advertise_http", _optional_address, "What clients are told instead of `http`.", ""),
@@ -153,6 +169,47 @@ SETTINGS: Final = (
         "`auto` is text on a terminal and JSON lines elsewhere.",
         "auto",
     ),
+    Setting(
+        "peer_tls_ca",
+        _optional_file,
+        "The CA that signed the certificates of all nodes, in PEM. With this, `peer_tls_cert` and "
+        "`peer_tls_key`, nodes prove to each other who they are.",
+        "",
+    ),
+    Setting(
+        "peer_tls_cert",
+        _optional_file,
+        "This node's certificate, which names it as `raftq://node/ID`.",
+        "",
+    ),
+    Setting("peer_tls_key", _optional_file, "The private key of `peer_tls_cert`.", ""),
+    Setting(
+        "client_tls_cert",
+        _optional_file,
+        "The certificate shown to clients, native and HTTP, who then must speak TLS.",
+        "",
+    ),
+    Setting("client_tls_key", _optional_file, "The private key of `client_tls_cert`.", ""),
+    Setting(
+        "tokens_file",
+        _optional_file,
+        "Who may call this node: lines of `raftq token new`. Read again when it changes.",
+        "",
+    ),
+    Setting(
+        "metrics_open",
+        _yes_or_no,
+        "Whether `/metrics` is served without a token; it shows the names of queues.",
+        "false",
+        is_switch=True,
+    ),
+    Setting(
+        "insecure",
+        _yes_or_no,
+        "Whether to listen beyond this machine without `peer_tls_*` or `tokens_file`.",
+        "false",
+        is_switch=True,
+    ),
 )
 """Every setting of a node, in the order of the documentation."""
 
@@ -174,6 +231,14 @@ class NodeConfig:
     drain_timeout_ms: int
     log_level: str
     log_format: str
+    peer_tls_ca: Path | None = None
+    peer_tls_cert: Path | None = None
+    peer_tls_key: Path | None = None
+    client_tls_cert: Path | None = None
+    client_tls_key: Path | None = None
+    tokens_file: Path | None = None
+    metrics_open: bool = False
+    insecure: bool = False
     sources: dict[str, str] = field(default_factory=dict[str, str], compare=False)
     """Where each value came from, in words."""
 
@@ -181,9 +246,17 @@ class NodeConfig:
     def facts(self) -> dict[str, str]:
         """Addresses that the other nodes tell clients."""
         return {
-            "native": address_text(self.advertise_native or self.native),
-            "http": address_text(self.advertise_http or self.http),
+            "native": self._advertised(self.advertise_native, self.native),
+            "http": self._advertised(self.advertise_http, self.http),
         }
+
+    def _advertised(self, advertised: Address | None, bound: Address) -> str:
+        """Return where clients reach a listener: what listens everywhere has no address of its
+        own, and is reached at the host that the peers use."""
+        host, port = bound
+        if host in _EVERYWHERE:
+            host = self.cluster[self.node_id][0]
+        return address_text(advertised or (host, port))
 
 
 assert [each.key for each in SETTINGS] == [each.name for each in fields(NodeConfig)][:-1]

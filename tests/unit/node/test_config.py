@@ -100,6 +100,12 @@ WRONG = [
     ("drain_timeout_ms", "soon", "0 to 600000"),
     ("log_level", "loud", "debug or info or warning or error"),
     ("log_format", "xml", "auto or json or text"),
+    *((key, "/no/such/file", "a file that exists") for key in
+      ("peer_tls_ca", "peer_tls_cert", "peer_tls_key", "client_tls_cert", "client_tls_key",
+       "tokens_file")),
+    ("tokens_file", "/tmp", "a file that exists"),
+    ("metrics_open", "yes", "true or false"),
+    ("insecure", "1", "true or false"),
 ]  # fmt: skip
 
 
@@ -164,6 +170,25 @@ def test_an_unknown_flag_ends_with_code_2(
 def test_addresses_read_back_as_they_are_written() -> None:
     for text in ("127.0.0.1:7601", "[::1]:7601", "raftq-0.raftq.svc:1"):
         assert address_text(parse_address(text)) == text
+
+
+def test_a_switch_alone_means_true_and_can_be_said_everywhere(tmp_path: Path) -> None:
+    assert read().insecure is False
+    assert read_config([*flags(**NEEDED), "--insecure"], {}).insecure is True
+    assert read(insecure="false").insecure is False
+    assert read({"RAFTQ_INSECURE": "true"}).insecure is True
+    file = tmp_path / "raftq.toml"
+    file.write_text("insecure = true\nmetrics_open = false\n")
+    assert read(config=str(file)).insecure is True
+
+
+def test_a_node_that_listens_everywhere_is_reached_where_its_peers_reach_it() -> None:
+    everywhere = {"native": "0.0.0.0:7601", "http": "[::]:7611", "insecure": "true"}
+    cluster = "n1=n1.example:7621,n2=n2.example:7621"
+    config = read({}, cluster=cluster, **everywhere)
+    assert config.facts == {"native": "n1.example:7601", "http": "n1.example:7611"}
+    advertised = read({}, cluster=cluster, advertise_native="q.example:1", **everywhere)
+    assert advertised.facts["native"] == "q.example:1"
 
 
 def test_clients_are_told_the_advertised_addresses() -> None:
