@@ -8,6 +8,7 @@ failed.
 import asyncio
 import logging
 import os
+import signal
 import sys
 from typing import Final, NoReturn
 
@@ -63,7 +64,12 @@ async def _run(config: NodeConfig, keeper: Keeper) -> None:
         raise DataDirUnusable(
             f"data_dir is {str(config.data_dir)!r}, which cannot be used: {error}"
         ) from None
-    await Node(config, data_dir, keeper).run()
+    try:
+        await Node(config, data_dir, keeper).run()
+    finally:
+        # From here the loop's end restores the default handlers: a second SIGTERM would kill a
+        # node that has stopped cleanly, and its exit code would tell of a crash.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 def _fail(code: int, text: str) -> NoReturn:

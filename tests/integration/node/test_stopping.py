@@ -90,3 +90,13 @@ def test_a_node_alone_stops_cleanly(tmp_path: Path) -> None:
         node.start()
         single.wait_ready()
         assert call(node, "GET", f"/v1/queues/{queue}").json["counts"]["ready"] == 1
+
+
+def test_a_node_that_is_told_to_stop_again_and_again_still_stops_cleanly(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, size=1) as single:
+        (node,) = single.nodes
+        assert node.process is not None
+        while node.process.poll() is None:
+            node.send(signal.SIGTERM)
+            time.sleep(0.001)
+        assert node.process.returncode == 0
