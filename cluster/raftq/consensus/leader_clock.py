@@ -3,7 +3,13 @@
 Lease time advances only while a leader leads, by its monotonic clock, at most `STEP_MAX_MS` for
 each look at it (a paused leader loses no time that its workers did not have), and stands still for
 `GRACE_MS` after a leader change, so that workers can find the new leader before their leases run
-out. Wall time is the leader's wall clock; the machine never lets it go back.
+out.
+
+Wall time is the median of the clocks of the leader and its voters, who tell theirs with each
+heartbeat. One clock that is wrong by a day therefore moves nothing: as the leader's own it would
+start delayed tasks a day early, and, since the machine never lets wall time go back, hold up
+those that come after for a day. A leader proposes nothing before it has heard a majority's clocks.
+Source: docs/decisions/0007-cluster-time.md.
 """
 
 from collections.abc import Callable
@@ -21,12 +27,21 @@ class LeaderClock:
 
     Args:
         monotonic: Seconds of a clock that is not stepped.
-        wall_ms: Wall clock, milliseconds since 1970.
+        wall_ms: This node's wall clock, milliseconds since 1970.
+        majority: Returns how many voters, this node included, are a majority.
     """
 
-    def __init__(self, monotonic: Callable[[], float], wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        wall_ms: Callable[[], int],
+        majority: Callable[[], int],
+    ) -> None:
         self._monotonic = monotonic
         self._wall_ms = wall_ms
+        self._majority = majority
+        self._heard: dict[str, float] = {}
+        """Of each voter: its wall clock less this node's monotonic one, which nobody steps."""
         self._looked_at: float | None = None
         self._grace_ms = 0.0
         self._pending_ms = 0.0
@@ -41,6 +56,7 @@ class LeaderClock:
         """End a leadership: time that no entry carried is forgotten, leases live longer."""
         self._looked_at = None
         self._pending_ms = 0.0
+        self._heard.clear()
 
     def look(self) -> None:
         """Add the time since the last look; to be called often while leading."""
@@ -59,9 +75,26 @@ class LeaderClock:
         return int(self._pending_ms)
 
     @property
-    def wall_ms(self) -> int:
-        """Wall clock, milliseconds since 1970."""
+    def own_wall_ms(self) -> int:
+        """This node's wall clock, milliseconds since 1970."""
         return self._wall_ms()
+
+    def heard(self, voter: str, wall_at_ms: int) -> None:
+        """Note the wall clock that a voter told just now."""
+        self._heard[voter] = wall_at_ms - self._monotonic() * 1_000
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a majority's clocks are known."""
+        return len(self._heard) + 1 >= self._majority()
+
+    @property
+    def wall_ms(self) -> int:
+        """The median of the known clocks, milliseconds since 1970; of two middle ones the earlier,
+        because a delayed task may be late but never early."""
+        now_ms = self._monotonic() * 1_000
+        clocks = sorted([self._wall_ms(), *(int(now_ms + each) for each in self._heard.values())])
+        return clocks[(len(clocks) - 1) // 2]
 
     def stamp(self) -> tuple[int, int]:
         """Return (lease_advance_ms, wall_at_ms) for the next entry."""
@@ -70,4 +103,4 @@ class LeaderClock:
         # What one entry cannot carry is forgotten. Carried by the next entry, it would age the
         # leases that this one grants by time that passed before they were granted.
         self._pending_ms -= pending_ms
-        return min(pending_ms, limits.LEASE_TIME_STEP_MAX_MS), self._wall_ms()
+        return min(pending_ms, limits.LEASE_TIME_STEP_MAX_MS), self.wall_ms

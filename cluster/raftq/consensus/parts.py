@@ -137,6 +137,7 @@ class Parts:
             self.peering.send,
             owner.stop_with,
         )
+        self.clock = LeaderClock(around.clock, around.wall_ms, lambda: self.elector.roll.majority)
         self.elector = Elector(
             self.engine,
             self.log,
@@ -145,6 +146,7 @@ class Parts:
             around.clock,
             around.random.random,
             self.peering.send,
+            self.clock,
             self.membership.probation,
         )
         self.membership.join(self.engine, self.elector, self.guard, around.links)
@@ -158,7 +160,6 @@ class Parts:
             self.snapshotter.identity,
         )
         self.engine.connect_outbox(self.peering)
-        self.clock = LeaderClock(around.clock, around.wall_ms)
         self.proposer = Proposer(self.engine.propose, self.clock, owner.wake)
         self.commit = GroupCommit(disk.journal, around.offload, owner.on_durable, owner.stop_with)
         self.links = around.links

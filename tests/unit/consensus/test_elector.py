@@ -42,12 +42,27 @@ class FakeRaft:
         self.touched.append(peer)
 
 
+WALL_MS = 1_700_000_000_000
+
+
 class FakeLog:
     """A log that ends somewhere."""
 
     def __init__(self, last_index: int, last_term: int) -> None:
         self.last_index = last_index
         self.last_term = last_term
+
+
+class FakeClocks:
+    """Remembers the clocks that voters told."""
+
+    own_wall_ms = WALL_MS
+
+    def __init__(self) -> None:
+        self.told: dict[str, int] = {}
+
+    def heard(self, voter: str, wall_at_ms: int) -> None:
+        self.told[voter] = wall_at_ms
 
 
 class Node:
@@ -57,6 +72,7 @@ class Node:
         self.now = 100.0
         self.raft = FakeRaft()
         self.sent: list[tuple[str, ElectorMessage]] = []
+        self.clocks = FakeClocks()
         self.elector = Elector(
             self.raft,
             FakeLog(10, 4),
@@ -65,6 +81,7 @@ class Node:
             lambda: self.now,
             lambda: 0.5,
             lambda peer, message: self.sent.append((peer, message)),
+            self.clocks,
         )
 
     def take(self) -> list[tuple[str, ElectorMessage]]:
@@ -172,20 +189,21 @@ def test_heartbeats_are_answered_only_for_the_leader_that_is_followed(node: Node
     assert node.take() == []
     node.raft.leader = "n2"
     node.elector.on_message("n2", Heartbeat(5, 7))
-    assert node.take() == [("n2", HeartbeatReply(5, 7))]
+    assert node.take() == [("n2", HeartbeatReply(5, 7, WALL_MS))]
 
 
 def test_a_read_waits_for_a_round_that_began_after_it(node: Node) -> None:
     node.become_leader()
     answers: list[bool] = []
     node.elector.confirm_read(answers.append)
-    node.elector.on_message("n2", HeartbeatReply(5, 1))
+    node.elector.on_message("n2", HeartbeatReply(5, 1, WALL_MS))
     assert answers == []
     node.elector.tick()
     assert (("n2", Heartbeat(5, 2))) in node.take()
-    node.elector.on_message("n3", HeartbeatReply(5, 2))
+    node.elector.on_message("n3", HeartbeatReply(5, 2, WALL_MS))
     assert answers == [True]
     assert node.raft.touched == ["n2", "n3"]
+    assert node.clocks.told == {"n2": WALL_MS, "n3": WALL_MS}
 
 
 def test_a_read_waits_until_everything_committed_before_is_applied(node: Node) -> None:
@@ -194,7 +212,7 @@ def test_a_read_waits_until_everything_committed_before_is_applied(node: Node) -
     node.raft.applied_index = 9
     node.elector.confirm_read(answers.append)
     node.elector.tick()
-    node.elector.on_message("n2", HeartbeatReply(5, 2))
+    node.elector.on_message("n2", HeartbeatReply(5, 2, WALL_MS))
     assert answers == []
     node.raft.applied_index = 10
     node.elector.tick()
@@ -219,5 +237,5 @@ def test_answers_of_another_term_confirm_nothing(node: Node) -> None:
     answers: list[bool] = []
     node.elector.confirm_read(answers.append)
     node.elector.tick()
-    node.elector.on_message("n2", HeartbeatReply(4, 2))
+    node.elector.on_message("n2", HeartbeatReply(4, 2, WALL_MS))
     assert answers == []

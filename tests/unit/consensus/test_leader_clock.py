@@ -12,7 +12,7 @@ class Times:
         self.wall = 1_000_000
 
     def clock(self) -> LeaderClock:
-        return LeaderClock(lambda: self.seconds, lambda: self.wall)
+        return LeaderClock(lambda: self.seconds, lambda: self.wall, lambda: 2)
 
     def run(self, clock: LeaderClock, milliseconds: float) -> None:
         """Let time pass with a look every 20 ms, as a healthy leader does."""
@@ -82,3 +82,38 @@ def test_wall_time_is_passed_on_as_it_is() -> None:
     clock.start()
     times.wall = 5
     assert clock.stamp()[1] == 5
+
+
+def test_wall_time_is_the_median_of_the_voters_clocks() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.heard("n2", times.wall + 3)
+    clock.heard("n3", times.wall + 5)
+    assert clock.wall_ms == times.wall + 3
+    times.seconds += 1
+    times.wall += 1_000 + 86_400_000  # Somebody sets this node's clock a day ahead.
+    assert clock.wall_ms == 1_000_000 + 1_000 + 5
+    clock.heard("n2", 1_000_000 + 1_000 - 86_400_000)  # And another's a day back.
+    assert clock.wall_ms == 1_000_000 + 1_000 + 5
+
+
+def test_of_two_clocks_the_earlier_counts_because_a_delay_is_never_cut_short() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.heard("n2", times.wall - 700)
+    assert clock.stamp()[1] == times.wall - 700
+    clock.heard("n2", times.wall + 700)
+    assert clock.stamp()[1] == times.wall
+
+
+def test_the_time_is_unknown_until_a_majority_has_told_its_clock() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    assert not clock.is_known
+    clock.heard("n2", times.wall)
+    assert clock.is_known
+    clock.stop()
+    assert not clock.is_known

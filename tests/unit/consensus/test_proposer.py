@@ -30,7 +30,9 @@ class Bench:
     def __init__(self) -> None:
         self.entries: list[tuple[Entry, Done]] = []
         self.woken = 0
-        self.proposer = Proposer(self._propose, LeaderClock(lambda: 0.0, lambda: 77), self._wake)
+        self.proposer = Proposer(
+            self._propose, LeaderClock(lambda: 0.0, lambda: 77, lambda: 1), self._wake
+        )
 
     def _propose(self, entry: bytes, done: Done) -> None:
         self.entries.append((codec.decode_entry(entry), done))

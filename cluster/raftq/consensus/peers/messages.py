@@ -121,10 +121,11 @@ class Heartbeat(Struct, array_like=True, frozen=True, tag=9):
 
 
 class HeartbeatReply(Struct, array_like=True, frozen=True, tag=10):
-    """Confirm that the sender still follows the leader of `term`."""
+    """Confirm that the sender still follows the leader of `term`, and tell its wall clock."""
 
     term: Term
     round: Sequence
+    wall_at_ms: Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class TermNote(Struct, array_like=True, frozen=True, tag=11):

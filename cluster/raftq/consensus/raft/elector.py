@@ -61,6 +61,17 @@ class Electorate(Protocol):
     def touch(self, peer: str) -> None: ...
 
 
+class VoterClocks(Protocol):
+    """Where the voters' wall clocks meet; heartbeats carry them."""
+
+    @property
+    def own_wall_ms(self) -> int:
+        """This node's wall clock, milliseconds since 1970."""
+        ...
+
+    def heard(self, voter: str, wall_at_ms: int) -> None: ...
+
+
 class LogEnd(Protocol):
     """Where this node's log ends: what votes compare."""
 
@@ -103,6 +114,7 @@ class Elector:
         clock: Monotonic seconds.
         random: Uniform numbers in [0, 1).
         send: Sends a message to a peer.
+        clocks: Learns the wall clocks that voters tell.
         right: Whether this node may vote and campaign.
     """
 
@@ -115,6 +127,7 @@ class Elector:
         clock: Callable[[], float],
         random: Callable[[], float],
         send: Callable[[str, ElectorMessage], object],
+        clocks: VoterClocks,
         right: VotingRight | None = None,
     ) -> None:
         self._raft = raft
@@ -126,6 +139,7 @@ class Elector:
         self._clock = clock
         self._random = random
         self._send = send
+        self._clocks = clocks
         now = clock()
         # After a start, refuse votes as if a leader had just been heard: this node does not
         # know what its previous process promised.
@@ -278,11 +292,12 @@ class Elector:
                     self._send(peer, TermNote(raft.term))
                 elif term == raft.term and raft.leader == peer:
                     self._heard_leader()
-                    self._send(peer, HeartbeatReply(term, round_))
-            case HeartbeatReply(term=term, round=round_):
+                    self._send(peer, HeartbeatReply(term, round_, self._clocks.own_wall_ms))
+            case HeartbeatReply(term=term, round=round_, wall_at_ms=wall_at_ms):
                 is_counted = peer in self.roll.counted
                 if is_counted and raft.is_leader and term == raft.term == self._led_term:
                     self._confirmed[peer] = max(round_, self._confirmed.get(peer, 0))
+                    self._clocks.heard(peer, wall_at_ms)
                     raft.touch(peer)
                     self._finish_reads()
             case TermNote(term=term):
