@@ -11,7 +11,8 @@ class Outcomes:
     """Done tasks, oldest first, bounded by age, number and bytes of results and errors.
 
     The number alone forgets nothing young: at full speed it would be reached in seconds, and a
-    repeated enqueue would run its task again. Wall time never goes back, so the order of finishing is the order of forgetting.
+    repeated enqueue would run its task again. Wall time never goes back, so the order of finishing
+    is the order of forgetting.
     """
 
     def __init__(self) -> None:
