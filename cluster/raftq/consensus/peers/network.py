@@ -13,6 +13,7 @@ from typing import Protocol
 from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
 
+from raftq.consensus.peers.dead_links import end_when_dead
 from raftq.consensus.peers.racing import connect
 
 
@@ -75,6 +76,7 @@ class TornadoNetwork:
     async def dial(self, host: str, port: int) -> Stream:
         """Resolve and connect; see `Network`. With TLS, the handshake is done afterwards."""
         stream = IOStream(await connect(host, port))
+        end_when_dead(stream.socket)
         if self._dialling is None:
             return stream
         # Tornado closes the socket if this is cancelled.
@@ -97,4 +99,5 @@ class _Server(TCPServer):
         self._serve = serve
 
     async def handle_stream(self, stream: IOStream, address: object) -> None:
+        end_when_dead(stream.socket)
         await self._serve(stream)
