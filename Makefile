@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup test lint demo bench chaos clean
+.PHONY: setup test lint demo bench sim chaos compose-test clean
 
 setup: .venv/ready
 
@@ -28,9 +28,16 @@ demo: setup
 bench: setup
 	$(BIN)/raftq bench --nodes 3
 
+sim: setup
+	$(BIN)/raftq sim --seeds 2000 --jobs 2
+
 # Namespaces and disks need root; without, what needs neither is run.
 chaos: setup
 	$(BIN)/raftq chaos --rounds 3
+
+compose-test: setup
+	tests/install-tools.sh
+	$(BIN)/pytest -m compose -rs tests/compose
 
 clean:
 	rm -rf .venv build dist
