@@ -6,6 +6,7 @@ in it is used for the next call, and so on. `fallback` is used when the script i
 
 import asyncio
 import contextlib
+import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from raftq.protocol import codec
 from raftq.protocol.errors import RaftqError
 from raftq.protocol.messages import (
     Ack,
+    AddMember,
     Call,
     ClusterCall,
     ClusterStatus,
@@ -30,6 +32,7 @@ from raftq.protocol.messages import (
     NodeStatus,
     QueueCall,
     QueueStatus,
+    RemoveMember,
     Reply,
     Requeue,
     Settled,
@@ -37,6 +40,7 @@ from raftq.protocol.messages import (
     TaskCall,
     TaskState,
     TaskStatus,
+    TransferLeadership,
 )
 
 T = TypeVar("T")
@@ -92,7 +96,7 @@ def success(received: Received) -> Reply:
             )
         case QueueCall(queue=queue):
             return QueueStatus(queue, 0, {})
-        case ClusterCall():
+        case ClusterCall() | AddMember() | RemoveMember() | TransferLeadership():
             return ClusterStatus("c", "n1", "n1", 1, 1, 1, "", [])
 
 
@@ -109,6 +113,12 @@ class FakeNode:
     hellos: int = 0
     connections: int = 0
     port: int = 0
+    host: str = "127.0.0.1"
+    name: str = ""
+    """Under which the node advertises itself, if not by its host."""
+    tls: ssl.SSLContext | None = None
+    tokens: list[object] = field(default_factory=list[object])
+    """What each hello had after version and name."""
     _cluster: "FakeCluster | None" = None
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -117,7 +127,7 @@ class FakeNode:
     @property
     def address(self) -> str:
         """host:port."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.name or self.host}:{self.port}"
 
     @property
     def calls(self) -> list[Call]:
@@ -127,7 +137,7 @@ class FakeNode:
     async def start(self, cluster: "FakeCluster") -> None:
         """Listen; on the same port again after `stop`."""
         self._cluster = cluster
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -183,6 +193,7 @@ class FakeNode:
         assert isinstance(call_id, int)
         if method == "hello":
             self.hellos += 1
+            self.tokens.append(cast("list[object]", params)[2:])
             assert self._cluster is not None
             greeting = self._cluster.greeting(self.id) if self.hello is None else None
             if greeting is not None:

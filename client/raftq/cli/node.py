@@ -1,5 +1,6 @@
 """`raftq node`: one node, asked over HTTP."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -23,5 +24,9 @@ def ready(
     timeout: Annotated[float, typer.Option(min=0.001, max=600, help="Seconds.")] = DEFAULT_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Exit with 0 if a node serves calls, with 1 if not; for health checks."""
-    raise typer.Exit(report(http, timeout, as_json=as_json))
+    """Exit with 0 if a node serves calls, with 1 if not; for health checks.
+
+    No token is needed. With RAFTQ_TLS_CA, TLS is spoken.
+    """
+    tls_ca = os.environ.get("RAFTQ_TLS_CA") or None
+    raise typer.Exit(report(http, timeout, tls_ca, as_json=as_json))

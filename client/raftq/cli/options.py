@@ -36,11 +36,19 @@ def connected(
     addresses: str, timeout: str, body: Callable[["AsyncClient"], Coroutine[Any, Any, T]]
 ) -> T:
     """Run a command's body with a client; errors become one line and an exit code."""
+    import os
+
+    from raftq.cli.secrets import client_credentials
     from raftq.client import AsyncClient
 
     async def main() -> T:
+        token, tls_ca = client_credentials(os.environ)
         async with AsyncClient(
-            addresses or DEFAULT_ADDRESSES, timeout=timeout, name="raftq-cli"
+            addresses or DEFAULT_ADDRESSES,
+            timeout=timeout,
+            name="raftq-cli",
+            token=token,
+            tls_ca=tls_ca,
         ) as client:
             return await body(client)
 

@@ -37,6 +37,7 @@ _GROUP_ADVICE: Final = {
 _ADVICE: Final = {
     "queue_full": "lease and finish tasks, or try again later",
     "rate_limited": "try again later",
+    "forbidden": "RAFTQ_TOKEN, or a file that RAFTQ_TOKEN_FILE names, says who you are",
     "disk_full": "free space on the leader's disk",
     "lease_lost": "lease it again; `raftq status TASK_ID` shows what became of the task",
     "unknown_task": "check the id; finished tasks are forgotten after an hour",

@@ -5,6 +5,7 @@ How a call finds a node that serves it is in `raftq.client.calling`.
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import Final, TypeVar, cast
 from uuid import UUID
 
 from raftq.client.calling import Calling
+from raftq.client.credentials import credentials
 from raftq.client.durations import Duration, milliseconds, seconds
 from raftq.client.endpoints import Endpoints, parse_addresses
 from raftq.protocol import limits
@@ -21,6 +23,7 @@ from raftq.protocol.errors import RaftqError, error_from_code
 from raftq.protocol.messages import (
     Ack,
     AckItem,
+    AddMember,
     Call,
     ClusterCall,
     ClusterStatus,
@@ -38,6 +41,7 @@ from raftq.protocol.messages import (
     NewTask,
     QueueCall,
     QueueStatus,
+    RemoveMember,
     Reply,
     Requeue,
     RequeueItem,
@@ -46,6 +50,7 @@ from raftq.protocol.messages import (
     TaskCall,
     TaskState,
     TaskStatus,
+    TransferLeadership,
 )
 from raftq.protocol.uuid7 import Uuid7
 
@@ -63,6 +68,10 @@ class AsyncClient:
         timeout: How long a call may take, unless the call says otherwise. A lease call may wait
             for tasks on top of it.
         name: Who this is, for the nodes' logs.
+        token: Lets this client in where nodes ask for one; `raftq token new` makes it.
+        tls_ca: A file with the CA that signed the nodes' certificates, or `"system"` for those
+            that this machine trusts. With it the connections are encrypted, and the nodes must
+            prove the host names in their addresses; without it they are plain.
         random: Chooses among nodes, jitters pauses and makes ids.
         wall_ms: Wall clock of new ids, milliseconds since 1970.
     """
@@ -73,12 +82,14 @@ class AsyncClient:
         *,
         timeout: Duration = 10.0,
         name: str = "python",
+        token: str | None = None,
+        tls_ca: str | os.PathLike[str] | None = None,
         random: Random | None = None,
         wall_ms: Callable[[], int] | None = None,
     ) -> None:
         chance = random or SystemRandom()
         endpoints = Endpoints(parse_addresses(addresses), chance, _loop_time)
-        self._calling = Calling(endpoints, name, chance)
+        self._calling = Calling(endpoints, name, chance, credentials(token, tls_ca))
         self._timeout = seconds(timeout)
         self._giving_back: set[asyncio.Task[None]] = set()
         self._new_id = Uuid7(wall_ms or _wall_ms, chance.getrandbits)
@@ -298,6 +309,43 @@ class AsyncClient:
     async def cluster(self, *, timeout: Duration | None = None) -> ClusterStatus:
         """Return what one node knows about the cluster."""
         return await self._call(ClusterCall(), ClusterStatus, timeout)
+
+    async def add_member(
+        self, node: str, peer_address: str, *, timeout: Duration | None = None
+    ) -> ClusterStatus:
+        """Add a node to the cluster and return how it is then.
+
+        The node gets the log as a learner, and becomes a voter when it has caught up. Of a member,
+        the address is replaced. Repeating the call changes nothing.
+
+        Args:
+            node: Its id.
+            peer_address: Where the other nodes reach it, as `host:port`.
+            timeout: For this call; the client's own if None.
+
+        Raises:
+            Conflict: There is no room, or the address is another member's.
+        """
+        return await self._call(AddMember(node, peer_address), ClusterStatus, timeout)
+
+    async def remove_member(self, node: str, *, timeout: Duration | None = None) -> ClusterStatus:
+        """Remove a member from the cluster and return how it is then; its process stops.
+
+        Raises:
+            Conflict: Too few voters would be left, or within reach of the leader.
+        """
+        return await self._call(RemoveMember(node), ClusterStatus, timeout)
+
+    async def transfer_leadership(
+        self, to: str | None = None, *, timeout: Duration | None = None
+    ) -> ClusterStatus:
+        """Hand leadership to a voter, or to the one that is furthest along.
+
+        Raises:
+            Conflict: `to` is no voter.
+            NotReady: It cannot take over now.
+        """
+        return await self._call(TransferLeadership(to), ClusterStatus, timeout)
 
     # ------------------------------------------------------------ one call
 

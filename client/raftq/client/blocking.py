@@ -5,6 +5,7 @@ that nobody closed is closed when the interpreter ends.
 """
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
@@ -53,6 +54,8 @@ class Client:
         addresses: See `AsyncClient`.
         timeout: See `AsyncClient`.
         name: See `AsyncClient`.
+        token: See `AsyncClient`.
+        tls_ca: See `AsyncClient`.
     """
 
     def __init__(
@@ -61,8 +64,12 @@ class Client:
         *,
         timeout: Duration = 10.0,
         name: str = "python",
+        token: str | None = None,
+        tls_ca: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._client = AsyncClient(addresses, timeout=timeout, name=name)
+        self._client = AsyncClient(
+            addresses, timeout=timeout, name=name, token=token, tls_ca=tls_ca
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=_serve, args=(self._loop,), name="raftq-client", daemon=True
@@ -135,6 +142,9 @@ class Client:
     task = _blocking(AsyncClient.task)
     queue = _blocking(AsyncClient.queue)
     cluster = _blocking(AsyncClient.cluster)
+    add_member = _blocking(AsyncClient.add_member)
+    remove_member = _blocking(AsyncClient.remove_member)
+    transfer_leadership = _blocking(AsyncClient.transfer_leadership)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

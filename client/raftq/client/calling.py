@@ -11,6 +11,7 @@ from random import Random
 from typing import Final
 
 from raftq.client.connection import PATIENCE_SECONDS, Connection, open_connection
+from raftq.client.credentials import Credentials
 from raftq.client.endpoints import Address, Endpoints
 from raftq.protocol import limits
 from raftq.protocol.errors import (
@@ -50,10 +51,18 @@ class Calling:
         endpoints: Which node to try next.
         name: Who this client is, for the nodes' logs.
         random: Jitter of the pauses.
+        credentials: What nodes ask of this client, and it of them.
     """
 
-    def __init__(self, endpoints: Endpoints, name: str, random: Random) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        name: str,
+        random: Random,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._endpoints = endpoints
+        self._credentials = credentials
         self._name = name
         self._random = random
         self._connections: dict[Address, Connection] = {}
@@ -192,6 +201,7 @@ class Calling:
             PATIENCE_SECONDS,
             lambda method, params: self._on_notification(address, method, params),
             lambda: self._on_lost(address),
+            self._credentials,
         )
         self._connections[address] = connection
         self._endpoints.learn(hello.nodes, hello.leader)

@@ -12,6 +12,7 @@ from typing import Final, cast
 import msgpack
 import msgspec
 
+from raftq.client.credentials import Credentials
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import (
     ConnectionLost,
@@ -22,6 +23,7 @@ from raftq.protocol.errors import (
 )
 from raftq.protocol.messages import (
     Ack,
+    AddMember,
     Call,
     ClusterCall,
     ClusterStatus,
@@ -34,11 +36,13 @@ from raftq.protocol.messages import (
     Leased,
     QueueCall,
     QueueStatus,
+    RemoveMember,
     Reply,
     Requeue,
     Settled,
     TaskCall,
     TaskStatus,
+    TransferLeadership,
 )
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 
@@ -55,6 +59,9 @@ _REPLIES: Final[dict[type[Call], type[Reply]]] = {
     TaskCall: TaskStatus,
     QueueCall: QueueStatus,
     ClusterCall: ClusterStatus,
+    AddMember: ClusterStatus,
+    RemoveMember: ClusterStatus,
+    TransferLeadership: ClusterStatus,
 }
 
 
@@ -64,13 +71,16 @@ class Connection(asyncio.Protocol):
     Args:
         on_notification: Called with (method, params) of each push.
         on_lost: Called once when the connection has ended.
+        token: Lets this client in, if the node asks for one.
     """
 
     def __init__(
         self,
         on_notification: Callable[[str, list[object]], None],
         on_lost: Callable[[], None],
+        token: str | None = None,
     ) -> None:
+        self._token = token
         self._loop = asyncio.get_running_loop()
         self._on_notification = on_notification
         self._on_lost = on_lost
@@ -116,7 +126,9 @@ class Connection(asyncio.Protocol):
                 return
 
     def _greeting(self) -> bytes:
-        params = [NATIVE_PROTOCOL_VERSION, self._name]
+        params: list[object] = [NATIVE_PROTOCOL_VERSION, self._name]
+        if self._token is not None:
+            params.append(self._token)
         return codec.encode([0, self._last_id + 1, "hello", params])
 
     def _expect(
@@ -266,26 +278,37 @@ async def open_connection(
     timeout: float,
     on_notification: Callable[[str, list[object]], None],
     on_lost: Callable[[], None],
+    credentials: Credentials | None = None,
 ) -> tuple[Connection, HelloReply]:
     """Connect to a node and introduce this client.
 
     Raises:
         NoLeader: The node cannot be reached, or did not answer in time; nothing happened.
+        Forbidden: The node does not know this client's token.
         RaftqError: The node refused this client.
     """
+    credentials = credentials or Credentials()
     loop = asyncio.get_running_loop()
     host, port = address
     connection: Connection | None = None
     try:
         async with asyncio.timeout(timeout):
+            # Names are resolved here, each time: a node that comes back may have another address.
+            # Of several addresses each is tried, one after the other; with asyncio's happy
+            # eyeballs, a cancelled attempt can leave its socket open.
             _, connection = await loop.create_connection(
-                lambda: Connection(on_notification, on_lost), host, port
+                lambda: Connection(on_notification, on_lost, credentials.token),
+                host,
+                port,
+                **credentials.connecting,
             )
             return connection, await connection.hello(name)
     except (OSError, TimeoutError, ConnectionLost, InternalError) as error:
         if connection is not None:
             connection.close()
         text = str(error) or "no answer"
+        if connection is not None and credentials.tls is None and isinstance(error, TimeoutError):
+            text += ", though it took the connection; does it expect TLS (tls_ca)?"
         raise NoLeader(f"cannot reach {host}:{port}: {text}") from None
     except BaseException:
         if connection is not None:

@@ -25,6 +25,10 @@ def parse_addresses(addresses: str | Sequence[str]) -> list[Address]:
         InvalidRequest: There is none, or one is malformed.
     """
     text = addresses if isinstance(addresses, str) else ",".join(addresses)
+    if "raftqs://" in text:
+        raise InvalidRequest(
+            "there is no scheme raftqs://; write raftq://, and tls_ca (RAFTQ_TLS_CA) turns TLS on"
+        )
     parts = [part.strip() for part in text.removeprefix(_SCHEME).split(",") if part.strip()]
     if not parts:
         raise InvalidRequest("no address given; write for example 'raftq://127.0.0.1:7601'")

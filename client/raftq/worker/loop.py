@@ -283,12 +283,14 @@ async def run_worker(
     lease: Duration = limits.LEASE_MS_DEFAULT / 1_000,
     drain_timeout: Duration = 10.0,
     name: str | None = None,
+    token: str | None = None,
+    tls_ca: str | os.PathLike[str] | None = None,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT; the second signal gives everything back at once.
 
-    The arguments are those of `Worker`, with addresses in the place of a client.
+    The arguments are those of `Worker`, with those of `AsyncClient` in the place of a client.
     """
-    async with AsyncClient(addresses, name="worker") as client:
+    async with AsyncClient(addresses, name="worker", token=token, tls_ca=tls_ca) as client:
         worker = Worker(
             client,
             queues,
