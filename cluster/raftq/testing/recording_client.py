@@ -26,10 +26,20 @@ class RecordingClient(AsyncClient):
         *,
         timeout: Duration = 10.0,
         name: str,
+        token: str | None = None,
+        tls_ca: str | None = None,
         random: Random | None = None,
         wall_ms: Callable[[], int] | None = None,
     ) -> None:
-        super().__init__(addresses, timeout=timeout, name=name, random=random, wall_ms=wall_ms)
+        super().__init__(
+            addresses,
+            timeout=timeout,
+            name=name,
+            token=token,
+            tls_ca=tls_ca,
+            random=random,
+            wall_ms=wall_ms,
+        )
         self._history = history
         self._recorded_as = name
 

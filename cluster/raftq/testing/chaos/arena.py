@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from raftq.node.settings import SETTINGS
 from raftq.protocol.errors import StorageError
 from raftq.testing.chaos.client_process import ClientProcess
 from raftq.testing.chaos.disks import LoopDisk
@@ -19,6 +18,7 @@ from raftq.testing.chaos.final_state import keep_final_state
 from raftq.testing.chaos.network import Network
 from raftq.testing.chaos.nodes import ChaosCluster, ChaosNode
 from raftq.testing.chaos.records import now_ms, read_histories
+from raftq.testing.chaos.security import Secrets, new_secrets
 from raftq.testing.chaos.shim import Shim
 from raftq.testing.chaos.watcher import Watcher, look
 from raftq.testing.checks import Violation
@@ -51,7 +51,8 @@ class Plan:
     )
     workers_apart: bool = False
     """Whether there are further workers, in a process of their own that can be hurt."""
-    settings: dict[str, str] = field(default_factory=dict[str, str])
+    is_secured: bool = False
+    """Whether nodes and clients speak TLS and ask for certificates and tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,6 @@ class Arena:
         self.facts = ClusterFacts()
         self.violations: list[Violation] = []
         self.notes: list[str] = []
-        self.wall_error_ms = 0.0
         self.healed_at_ms: float | None = None
         self.may_end: set[str] = set()
         """Nodes that the fault may bring to end themselves."""
@@ -117,21 +117,28 @@ class Arena:
             self._stack.callback(self.network.close)
         disks: dict[str, LoopDisk] = {}
         if self._equipment.has_disks:
-            for node in ids:
-                disks[node] = LoopDisk(self.folder / f"{node}.disk", self.folder / node)
-                self._stack.callback(disks[node].unmount)
+            for name in ids:
+                disks[name] = LoopDisk(self.folder / f"{name}.disk", self.folder / name)
+                self._stack.callback(disks[name].unmount)
         shims: dict[str, Shim] = {}
         if self._equipment.shim_library is not None:
-            for node in ids:
-                shim = Shim(self._equipment.shim_library, self.folder / f"{node}.shim")
-                shims[node] = shim
+            for name in ids:
+                shim = Shim(self._equipment.shim_library, self.folder / f"{name}.shim")
+                shims[name] = shim
                 self._stack.callback(shim.close)
-        settings = {"snapshot_entries": str(self.plan.snapshot_entries), **self.plan.settings}
-        settings = {name.replace("_", "-"): value for name, value in settings.items()}
+        settings = {"snapshot-entries": str(self.plan.snapshot_entries)}
+        if self.network is not None and not self.plan.is_secured:
+            settings["insecure"] = "true"
         self.cluster = ChaosCluster(
             self.folder, self.plan.nodes, settings, self.network, disks, shims
         )
         self.nodes = self.cluster.members
+        self.secrets: Secrets | None = None
+        if self.plan.is_secured:
+            hosts = {node.id: node.host for node in self.nodes}
+            self.secrets = new_secrets(self.folder / "secrets", hosts)
+        for node in self.nodes:
+            node.secrets = self.secrets
         self._stack.callback(self._end_processes)
         self.watcher = Watcher(self.nodes, self.facts)
         self._stack.callback(self.watcher.stop)
@@ -170,7 +177,14 @@ class Arena:
             node.native for node in sorted(self.nodes, key=lambda n: n is not site)
         )
         client = ClientProcess(
-            name, self.folder, programs, self.plan.load, addresses, prefix, f"{self.seed}/{name}"
+            name,
+            self.folder,
+            programs,
+            self.plan.load,
+            addresses,
+            prefix,
+            f"{self.seed}/{name}",
+            self.secrets,
         )
         self._clients.append(client)
         return client
@@ -332,8 +346,3 @@ def _bad_events(node: ChaosNode) -> Iterator[str]:
             continue  # The last words of a node that could not start, or of Python itself.
         if event in _REPORTED_EVENTS:
             yield line.decode(errors="replace")[:1_000]
-
-
-def security_settings() -> dict[str, str]:
-    """Return what a node needs to serve, unsecured, at an address that is not loopback."""
-    return {"insecure": "true"} if any(each.key == "insecure" for each in SETTINGS) else {}

@@ -5,6 +5,7 @@ Reads its orders from stdin: a line ends the programs, the end of the file ends 
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from raftq.testing.sim.clients import (
 )
 
 Program = Callable[[Surroundings], Awaitable[None]]
+TOKEN_VARIABLE = "RAFTQ_TOKEN"
+"""Where a client's token is; among the arguments everybody could read it."""
 PROGRAMS = ("producer", "worker", "runner", "reader", "drainer")
 
 
@@ -43,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", required=True)
     parser.add_argument("--load", required=True, help="a Load as JSON")
     parser.add_argument("--programs", required=True, help="names separated by commas")
+    parser.add_argument("--tls-ca", help="the CA of the nodes' certificates; speaks TLS")
     return parser
 
 
@@ -64,7 +68,13 @@ async def _run(options: argparse.Namespace) -> None:
             name = f"{options.name}.{kind}{number}"
             chance = Random(f"{options.seed}/{name}")
             client = RecordingClient(
-                history, options.addresses, timeout=load.call_timeout, name=name, random=chance
+                history,
+                options.addresses,
+                timeout=load.call_timeout,
+                name=name,
+                token=os.environ.get(TOKEN_VARIABLE),
+                tls_ca=options.tls_ca,
+                random=chance,
             )
             around = Surroundings(client, chance, name, lambda: is_stopping)
             running.create_task(_program(around, _program_of(kind, load, known)))

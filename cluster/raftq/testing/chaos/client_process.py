@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from raftq.testing.chaos.client import TOKEN_VARIABLE
+from raftq.testing.chaos.security import Secrets
 from raftq.testing.sim.clients import Load
 
 
@@ -23,6 +25,7 @@ class ClientProcess:
         addresses: The nodes it is told of; the first ones it finds, it learns the others.
         prefix: What starts it at its place.
         seed: Of its decisions.
+        secrets: What lets it in, if the nodes ask for something.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class ClientProcess:
         addresses: str,
         prefix: list[str],
         seed: str,
+        secrets: Secrets | None,
     ) -> None:
         self.name = name
         self.history = folder / f"{name}.history"
@@ -45,13 +49,22 @@ class ClientProcess:
             "load": msgspec.json.encode(load).decode(),
             "programs": programs,
         }
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAFTQ_")}
+        if secrets is not None:
+            options["tls-ca"] = str(secrets.ca)
+            environment[TOKEN_VARIABLE] = secrets.token
         command = [*prefix, sys.executable, "-m", "raftq.testing.chaos.client"]
         for option, value in options.items():
             command += [f"--{option}", value]
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
             )
         self.was_killed = False
 

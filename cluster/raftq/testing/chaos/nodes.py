@@ -5,12 +5,14 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 
 from raftq.cli.local_cluster import LocalCluster, NodeProcess
 from raftq.testing.chaos.disks import LoopDisk
 from raftq.testing.chaos.network import Network
+from raftq.testing.chaos.security import Secrets
 from raftq.testing.chaos.shim import Shim
 
 NATIVE_PORT: Final = 7601
@@ -47,6 +49,7 @@ class ChaosNode(NodeProcess):
         self.is_wiped = False
         """Whether it begins its next life with an empty disk."""
         self.is_without_power = False
+        self.secrets: Secrets | None = None
         self.on_start: Callable[[ChaosNode], None] = lambda _: None
         if disk is not None:
             self.folder = disk.folder / "data"
@@ -71,9 +74,30 @@ class ChaosNode(NodeProcess):
         return f"{self._network.address(self.id)}:{port}"
 
     def command(self) -> list[str]:
-        """Return the command line, in the node's namespace."""
+        """Return the command line, in the node's namespace, with its secrets."""
         prefix = [] if self._network is None else self._network.prefix(self.id)
-        return [*prefix, *super().command()]
+        flags = {} if self.secrets is None else self.secrets.flags(self.id)
+        return [*prefix, *super().command(), *(f"--{name}={flags[name]}" for name in flags)]
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self.native.rpartition(":")[0]
+
+    def get(self, path: str) -> tuple[int, bytes] | None:
+        """Return (status, body) of an HTTP GET, or None if the node does not answer."""
+        if self.secrets is None:
+            return super().get(path)
+        connection = HTTPSConnection(self.http, timeout=1.0, context=self.secrets.tls())
+        try:
+            headers = {"Authorization": f"Bearer {self.secrets.token}"}
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
 
     def environment(self) -> dict[str, str]:
         """Return the environment, with the shim in it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from raftq.testing.chaos.arena import Arena, Equipment
 from raftq.testing.chaos.faults import Fault
@@ -14,6 +15,9 @@ from raftq.testing.chaos.records import now_ms
 from raftq.testing.checks import Bounds, Violation, check_all
 from raftq.testing.facts import dump_facts
 from raftq.testing.history import History, dump_history
+
+_WALL_ERROR_MS: Final = 50.0
+"""A node tells its clock with each heartbeat; so much may the leader's idea of it be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def play(
         if tamper is not None:
             tamper(history)
         bounds = Bounds(
-            wall_error_ms=arena.wall_error_ms,
+            wall_error_ms=_WALL_ERROR_MS,
             healed_at_ms=arena.healed_at_ms,
             recovery_ms=fault.recovery_ms,
         )

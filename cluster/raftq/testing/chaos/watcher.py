@@ -45,7 +45,7 @@ class Watcher:
         self._facts = facts
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._hashes: dict[int, tuple[str, str]] = {}
+        self._hashes: dict[int, tuple[str, str | None]] = {}
         self.violations: list[Violation] = []
         self._threads = [
             threading.Thread(target=self._watch, args=(node,), name=f"watch {node.id}")
@@ -82,6 +82,11 @@ class Watcher:
                 f"{other} had {known}"
             )
             self.violations.append(Violation("state-divergence", text))
+
+    def hash_at(self, index: int) -> str | None:
+        """Return the state hash that a node had at an index, if one was seen there."""
+        with self._lock:
+            return self._hashes.get(index, ("", None))[1]
 
     def stop(self) -> None:
         """Watch no more. Harmless when repeated."""

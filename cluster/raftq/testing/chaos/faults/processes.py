@@ -48,7 +48,7 @@ def kill_all(arena: Arena, _round: int) -> None:
 
 
 def _freeze(arena: Arena, node: ChaosNode, round_number: int) -> None:
-    seconds = (5.0, 8.0, 12.0)[round_number % 3]
+    seconds = (5.0, 12.0, 30.0)[round_number % 3]
     arena.note(f"freezing {node.id} for {seconds:g} s")
     node.pause()
     arena.hold(seconds)
@@ -152,11 +152,12 @@ def _kill_when(
 _COMPACTING: Final = Plan(snapshot_entries=150)
 FAULTS: Final = (
     Fault("kill-leader", "SIGKILL of the leader, twice", kill_leader),
+    Fault("secured", "the same where all speak TLS", kill_leader, plan=Plan(is_secured=True)),
     Fault("kill-follower", "SIGKILL of each follower in turn", kill_follower),
     Fault("kill-majority", "SIGKILL of two of three nodes at once", kill_majority),
     Fault("kill-all", "SIGKILL of every node at once", kill_all),
-    Fault("freeze-leader", "SIGSTOP of the leader for 5 to 12 s", freeze_leader),
-    Fault("freeze-follower", "SIGSTOP of a follower for 5 to 12 s", freeze_follower),
+    Fault("freeze-leader", "SIGSTOP of the leader for 5, 12 and 30 s", freeze_leader),
+    Fault("freeze-follower", "SIGSTOP of a follower for 5, 12 and 30 s", freeze_follower),
     Fault("rolling-restart", "SIGTERM and start of each node in turn", rolling_restart),
     Fault("empty-disk", "a follower comes back with an empty disk", empty_disk),
     Fault(
