@@ -5,11 +5,14 @@ a backup needs no room on a disk that may be nearly full, and so that a caller w
 child and nothing else. When the node dies, the child's next write fails and it ends.
 """
 
+import fcntl
 import os
+from contextlib import suppress
 
 from raftq.consensus.contract import ReplicaView
 from raftq.consensus.snapshotter import ForkedChild
 from raftq.core.machine import Machine
+from raftq.protocol import limits
 from raftq.storage.backups import BackupMeta, encode_backup
 
 
@@ -40,6 +43,8 @@ class BackupChild:
     def __init__(self, machine: Machine, meta: BackupMeta) -> None:
         self.output, writer = os.pipe2(os.O_CLOEXEC)
         """Where the file's bytes can be read; the owner closes it."""
+        with suppress(OSError):  # It is only faster: the two wake each other less often.
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, limits.BACKUP_PIPE_BYTES)
         self._child = ForkedChild()
 
         def job() -> None:

@@ -96,6 +96,8 @@ SNAPSHOT_PART_BYTES: Final = 256 * KIB
 """Snapshot bytes in one message to a follower."""
 BACKUP_PIECE_BYTES: Final = 256 * KIB
 """Bytes of a backup that a node reads and sends at a time."""
+BACKUP_PIPE_BYTES: Final = 1 * MIB
+"""Bytes of a backup that wait in the operating system to be read."""
 BACKUP_TIMEOUT_MS: Final = 1 * HOUR_MS
 """How long one backup may take; while it runs, memory that changes is held twice."""
 SNAPSHOT_AFTER_BYTES: Final = 64 * MIB

@@ -12,12 +12,12 @@ from typing import cast
 
 import pytest
 from tests.support.asyncs import asynchronous, within
-from tests.support.machines import Driver
+from tests.support.machines import Driver, task_id
 from tests.support.server_bench import ServerBench, serving
 
 from raftq.node.backup_files import load_backup
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import FoundCluster
+from raftq.protocol.messages import Call, ClusterStatus, Enqueue, FoundCluster, NewTask
 from raftq.server.http_listener import HttpPatience
 from raftq.storage.files import RealFiles
 
@@ -112,7 +112,8 @@ async def test_a_client_that_goes_away_takes_its_backup_with_it() -> None:
     async with leading(LARGE_BYTES) as bench:
         before = children()
         _, writer = await read_part(bench)
-        assert children() - before, "the child waits for the client"
+        (child,) = children() - before
+        os.kill(child, signal.SIGSTOP)  # It would not even notice that its pipe is closed.
         writer.close()
         await until_gone(before)
         assert answer_of(await bench.http("GET /v1/backup HTTP/1.1")).status == 200
@@ -181,3 +182,30 @@ async def test_a_node_without_a_cluster_has_nothing_to_back_up() -> None:
     async with serving() as bench:
         answer = answer_of(await bench.http("GET /v1/backup HTTP/1.1"))
         assert answer.status == 503 and b'"code":"not_ready"' in answer.read()
+
+
+@asynchronous
+async def test_a_follower_waits_until_it_has_what_the_leader_acknowledged(tmp_path: Path) -> None:
+    async with leading() as bench:
+        replica = bench.replica
+        replica.lead(False)
+        index = replica.view().applied_index + 2
+
+        async def forward(_call: Call, _deadline: float) -> ClusterStatus:
+            return ClusterStatus("c1", "n2", "n2", 2, index, index, "", [])
+
+        replica.on_forward = forward
+        late = answer_of(await bench.http("GET /v1/backup?timeout_ms=100 HTTP/1.1"))
+        assert late.status == 503 and b'"code":"not_ready"' in late.read()
+        asked = asyncio.ensure_future(bench.http("GET /v1/backup?timeout_ms=5000 HTTP/1.1"))
+        replica.apply([])
+        while len(replica.forwarded) < 2:
+            await asyncio.sleep(0.01)
+        assert not asked.done()
+        replica.apply([Enqueue("q", [NewTask(task_id(50), b"late")])])
+        answer = answer_of(await within(10.0, asked))
+        assert answer.status == 200
+        path = tmp_path / "a"
+        path.write_bytes(answer.read())
+        meta, machine = load_backup(RealFiles(), path)
+        assert meta.index == index and machine.task(task_id(50)) is not None

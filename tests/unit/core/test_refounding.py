@@ -33,9 +33,12 @@ def test_the_state_hash_stays_and_the_cluster_is_another() -> None:
     )
 
 
-def test_a_worker_of_the_old_cluster_changes_nothing() -> None:
-    old = varied()
-    new = refounded(old)
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_worker_of_the_old_cluster_changes_nothing(is_loaded: bool) -> None:
+    new = varied()
+    new.machine.refound(NEW)
+    if is_loaded:
+        new = Driver(Machine.load(new.machine.dump()))
     before = new.hashes()
     for token in range(1, 20):
         for settle in (new.ack, new.fail, new.requeue, new.extend):
