@@ -29,7 +29,7 @@ def chaos(
     """Hurt a cluster of real processes in every way, under load, and judge it by the promises.
 
     Network namespaces and disks need root; without, what needs neither is run, and the rest is
-    named. Ends with 1 if a promise was broken.
+    named. Ends with 1 if a promise was broken, with 3 if nothing could be tried.
     """
     wanted = {
         "--rounds": rounds,

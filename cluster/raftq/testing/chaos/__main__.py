@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,11 +20,13 @@ from raftq.testing.chaos.rounds import RoundReport, play
 from raftq.testing.chaos.sabotage import SABOTAGES
 
 _EXIT_VIOLATED: Final = 1
+_EXIT_NOTHING: Final = 3
 _EXIT_INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 1 if a promise was broken."""
+    """Run the command; return its exit code: 1 if a promise was broken, 3 if nothing could be
+    tried."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     if options.list:
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _interruptible(options, inside, None)
     why_not = "--loopback was given" if options.loopback else isolation.why_not_isolated()
     folder = Path(tempfile.mkdtemp(prefix="raftq-chaos-"))
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         if why_not is None:
             return isolation.run_inside(given, folder)
@@ -95,7 +99,9 @@ def _run(options: argparse.Namespace, folder: Path, why_not: str | None) -> int:
         print(json.dumps(report.facts(reports, left_out, seed), indent=1))
     else:
         report.print_summary(reports, left_out, seed, time.monotonic() - begun)
-    return _EXIT_VIOLATED if any(each.violations for each in reports) else 0
+    if any(each.violations for each in reports):
+        return _EXIT_VIOLATED
+    return 0 if reports else _EXIT_NOTHING
 
 
 def _chosen(

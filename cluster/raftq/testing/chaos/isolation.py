@@ -61,11 +61,15 @@ def run_inside(arguments: Sequence[str], folder: Path) -> int:
     command = [*_UNSHARE, sys.executable, "-m", "raftq.testing.chaos", *arguments]
     environment = {**os.environ, _INSIDE: str(folder)}
     process = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # The terminal has told the program inside, too, and it ends by itself.
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # The terminal has told the program inside, too, and it ends by itself.
+    finally:
+        process.kill()  # If this one is told to end; all inside ends with it.
+        process.wait()
 
 
 def _die_with_parent() -> None:
