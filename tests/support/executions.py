@@ -21,6 +21,7 @@ from raftq.protocol.errors import CommitTimeout, NoLeader, UnknownTask, error_fr
 from raftq.protocol.messages import (
     Ack,
     AckItem,
+    AddMember,
     Call,
     ClusterCall,
     Command,
@@ -37,12 +38,14 @@ from raftq.protocol.messages import (
     NewTask,
     QueueCall,
     Rejected,
+    RemoveMember,
     Reply,
     Requeue,
     RequeueItem,
     Settlement,
     TaskCall,
     TaskStatus,
+    TransferLeadership,
 )
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.testing.checks import Bounds
@@ -255,7 +258,7 @@ class Execution:
                 return status
             case QueueCall(queue=queue):
                 return self.machine.queue(queue)
-            case ClusterCall():
+            case ClusterCall() | AddMember() | RemoveMember() | TransferLeadership():
                 raise AssertionError("not called here")
             case _:
                 return self._commit(call)

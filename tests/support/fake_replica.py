@@ -42,6 +42,9 @@ class FakeReplica:
         self.entries: list[list[Command]] = []
         """The commands of each entry, in order."""
         self.barriers = 0
+        self.added: list[tuple[str, str]] = []
+        self.removed: list[str] = []
+        self.transfers: list[str | None] = []
         self.not_ready_reason: str | None = None
 
     # ------------------------------------------------------------ contract.Replica
@@ -93,9 +96,16 @@ class FakeReplica:
     def attach(self, listener: ReplicaListener, handler: CallHandler) -> None:
         self._listener, self._handler = listener, handler
 
-    async def transfer_leadership(self, deadline: float) -> bool:
+    async def transfer_leadership(self, deadline: float, to: str | None = None) -> bool:
+        self.transfers.append(to)
         self.lead(False)
         return True
+
+    async def add_member(self, node: str, address: str, deadline: float) -> None:
+        self.added.append((node, address))
+
+    async def remove_member(self, node: str, deadline: float) -> None:
+        self.removed.append(node)
 
     # ------------------------------------------------------------ for tests
 

@@ -102,6 +102,33 @@ class Replica(Protocol):
         """Set who is told of changes and who executes calls that other nodes forward here."""
         ...
 
-    async def transfer_leadership(self, deadline: float) -> bool:
-        """Hand leadership to the member that is furthest along; true if another one leads now."""
+    async def transfer_leadership(self, deadline: float, to: str | None = None) -> bool:
+        """Hand leadership to a voter, or to the one that is furthest along; true if it, or for
+        None any other one, leads now.
+
+        Raises:
+            Conflict: `to` is no voter.
+        """
+        ...
+
+    async def add_member(self, node: str, address: str, deadline: float) -> None:
+        """Add a node; return once it is a member. The leader makes it a voter when it has caught
+        up. Repeating it changes nothing; another address replaces the member's address.
+
+        Raises:
+            Conflict: There is no room, or the address is another member's.
+            NotLeader, NoLeader: Nothing happened.
+            LeadershipLost, CommitTimeout: It may have happened; repeat the call.
+        """
+        ...
+
+    async def remove_member(self, node: str, deadline: float) -> None:
+        """Remove a member; return once it is none. Repeating it changes nothing.
+
+        Raises:
+            Conflict: Too few voters would be left, or within reach.
+            NotLeader, NoLeader: Nothing happened; a leader that is asked to remove itself hands
+                leadership over, and its successor must be asked.
+            LeadershipLost, CommitTimeout: It may have happened; repeat the call.
+        """
         ...

@@ -35,8 +35,9 @@ class Leading(Protocol):
     def now(self) -> float: ...
 
 
-async def hand_over(leading: Leading, deadline: float) -> None:
-    """Hand leadership to the follower that is furthest along; return when another one leads.
+async def hand_over(leading: Leading, deadline: float, to: str | None = None) -> None:
+    """Hand leadership to a follower, or to the one that is furthest along; return when another
+    one leads.
 
     Returns at the deadline too, or when a majority stays out of reach, with leadership kept: the
     caller looks who leads.
@@ -49,6 +50,8 @@ async def hand_over(leading: Leading, deadline: float) -> None:
         elif leading.now() - quorum_seen_at > _ALONE_SECONDS:
             return
         matched = leading.followers_matched()
+        if to is not None:
+            matched = {peer: index for peer, index in matched.items() if peer == to}
         best = max(matched, key=lambda peer: matched[peer], default=None)
         is_level = best is not None and matched[best] == leading.last_index()
         is_ready = is_level and leading.proposals_are_idle() and leading.now() >= ask_again_at

@@ -8,15 +8,17 @@ process.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from raftq.consensus.contract import CallHandler, ReplicaListener, ReplicaView
 from raftq.consensus.handover import hand_over
+from raftq.consensus.member_changes import MemberChanges
 from raftq.consensus.parts import Disk, Parts, ReplicaConfig, Surroundings
+from raftq.consensus.raft.members import MemberList
 from raftq.core.machine import Applied, Machine
 from raftq.protocol import limits
-from raftq.protocol.errors import NoLeader, NotLeader
+from raftq.protocol.errors import Conflict, NoLeader, NotLeader
 from raftq.protocol.messages import Call, Command, CommandReply, FoundCluster, Reply
 
 _log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class RaftReplica:
         self.failed: asyncio.Future[BaseException] = self._loop.create_future()
         """Gets the error that stopped this node."""
         self.parts = Parts(config, disk, around, self)
+        self.changes = MemberChanges(config.node, self, self.parts.membership)
         self._now = around.clock
         self._random = around.random
         self._listener: ReplicaListener | None = None
@@ -48,6 +51,8 @@ class RaftReplica:
         self._pump_is_scheduled = False
         self._is_running = False
         self._is_handing_over = False
+        self._waits_for_disk = False
+        """Whether the log must come to rest, because this node becomes the only voter."""
         self._leads = False
         self._known: tuple[str | None, int, bool] = (None, 0, False)
         self._caught_up_term = 0
@@ -104,13 +109,13 @@ class RaftReplica:
     def propose(self, command: Command, deadline: float) -> "asyncio.Future[CommandReply]":
         """Replicate a command; see the contract."""
         if not self._leads or self._is_handing_over:
-            raise self._not_leader()
+            raise self.not_leader()
         return self.parts.proposer.submit(command, deadline)
 
     async def read_barrier(self, deadline: float) -> None:
         """Confirm leadership; see the contract."""
         if not self._leads:
-            raise self._not_leader()
+            raise self.not_leader()
         confirmed: asyncio.Future[bool] = self._loop.create_future()
 
         def on_confirmed(is_leader: bool) -> None:
@@ -125,7 +130,7 @@ class RaftReplica:
         except TimeoutError:
             raise NoLeader("leadership was not confirmed before the deadline") from None
         if not is_leader:
-            raise self._not_leader()
+            raise self.not_leader()
 
     async def forward(self, call: Call, deadline: float) -> Reply:
         """Have the leader execute a call; see the contract."""
@@ -136,15 +141,28 @@ class RaftReplica:
             raise NotLeader(f"{leader} is taking over", leader=leader)
         return await self.parts.forwarder.forward(leader, call, deadline)
 
-    async def transfer_leadership(self, deadline: float) -> bool:
+    async def transfer_leadership(self, deadline: float, to: str | None = None) -> bool:
         """Hand leadership over; see the contract."""
+        voters = self.parts.membership.current.voters
+        if to is not None and to not in voters:
+            raise Conflict(f"{to} is no voter; the voters are {', '.join(voters)}")
+        if to == self.config.node:
+            return self._leads
         if self.parts.engine.is_leader and self.parts.membership.roll.counted:
             self._is_handing_over = True
             try:
-                await hand_over(self, deadline)
+                await hand_over(self, deadline, to)
             finally:
                 self._is_handing_over = False
-        return self.follows_another()
+        return self.follows_another() if to is None else self._leader() == to
+
+    async def add_member(self, node: str, address: str, deadline: float) -> None:
+        """Add a node to the cluster; see the contract."""
+        await self.changes.add(node, address, deadline)
+
+    async def remove_member(self, node: str, deadline: float) -> None:
+        """Remove a member from the cluster; see the contract."""
+        await self.changes.remove(node, deadline)
 
     def view(self) -> ReplicaView:
         """Return what this node knows right now."""
@@ -165,11 +183,17 @@ class RaftReplica:
             not_ready_reason=self._not_ready_reason(),
         )
 
+    @property
+    def members(self) -> MemberList:
+        """The member list in force."""
+        return self.parts.membership.current
+
     def member_facts(self) -> Mapping[str, Mapping[str, str]]:
         """Return what each member said about itself when it was last met."""
         return {self.config.node: self.config.facts, **self.parts.peering.facts}
 
-    def _not_leader(self) -> NotLeader:
+    def not_leader(self) -> NotLeader:
+        """Return the error of a call that only the leader can serve."""
         return NotLeader(f"{self.config.node} does not lead", leader=self._leader())
 
     def _leader(self) -> str | None:
@@ -217,11 +241,12 @@ class RaftReplica:
             self._follow_leadership()
             if parts.membership.follow() and self._listener is not None:
                 self._listener.on_leader_changed(self.view())
-            if self._leads:
+            if self._leads and not self._waits_for_disk:
                 parts.proposer.flush()
                 if parts.membership.roll.is_alone and not parts.proposer.is_idle:
                     self.wake()  # A node alone hears no acks that would wake it.
-            parts.commit.start()
+            if not parts.log.sync_each:
+                parts.commit.start()
         except Exception as error:
             self.stop_with(error)
 
@@ -235,11 +260,14 @@ class RaftReplica:
         parts.proposer.expire(now)
         if self._leads:
             parts.clock.look()
-            if not self._is_handing_over and self._time_is_due():
+            self._waits_for_disk = self._waits_for_disk and self.changes.is_busy
+            is_resting = self._is_handing_over or self._waits_for_disk
+            if not is_resting and self._time_is_due():
                 parts.proposer.send_time()
             parts.membership.end_probations()
-            if parts.membership.needs_entry():
+            if not is_resting and parts.membership.needs_entry():
                 parts.proposer.send_time()
+            self.changes.promote()
         self._snapshot_if_due()
         self.wake()
 
@@ -290,7 +318,9 @@ class RaftReplica:
         if engine.applied_index >= self.parts.guard.leader_commit_index > 0:
             self._caught_up_term = engine.term
         index = engine.read_index
-        leads = engine.is_leader and index is not None and engine.applied_index >= index
+        knows_time = self._leads or self.parts.clock.is_known
+        has_applied = index is not None and engine.applied_index >= index
+        leads = engine.is_leader and has_applied and knows_time
         known = (self._leader(), engine.term, leads)
         if known == self._known:
             return
@@ -300,6 +330,7 @@ class RaftReplica:
             self.parts.clock.start()
             self._found_cluster()
         elif not leads:
+            self._waits_for_disk = False
             self.parts.clock.stop()
             self.parts.proposer.lose_leadership()
         if self._listener is not None:
@@ -311,6 +342,35 @@ class RaftReplica:
             deadline = self._now() + limits.TIMEOUT_MS_DEFAULT / 1_000
             founded = self.parts.proposer.submit(FoundCluster(cluster_id), deadline)
             founded.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    # ------------------------------------------------------------ member_changes.Leader
+
+    def may_change_members(self) -> bool:
+        """Whether a change of the members may be proposed."""
+        has_own_entry = self.parts.engine.read_index is not None
+        may = self._leads and has_own_entry and self.parts.membership.is_settled
+        return may and not self._is_handing_over
+
+    def reachable(self) -> Mapping[str, bool]:
+        """Return for each peer whether a link to it is up."""
+        return self.parts.links.reachable()
+
+    def lag(self, peer: str) -> int:
+        """Return how many committed entries a peer is not known to have."""
+        return self.parts.engine.commit_index - self.parts.guard.matched.get(peer, 0)
+
+    def propose_members(self, members: MemberList, done: Callable[[bool], None]) -> bool:
+        """Append a member list; False if the disk must come to rest first.
+
+        A node that becomes the only voter counts what it appends at once, so nothing that it
+        appended before may still be on its way to the disk.
+        """
+        becomes_alone = len(members.voters) == 1 and not self.parts.membership.roll.is_alone
+        self._waits_for_disk = becomes_alone and not self.parts.log.journal.is_idle
+        if not self._waits_for_disk:
+            self.parts.engine.propose_members(members, done)
+        self.wake()
+        return not self._waits_for_disk
 
     # ------------------------------------------------------------ handover.Leading
 

@@ -2,7 +2,7 @@
 
 Exit codes: 0 stopped on request, 1 a bug, 2 a wrong setting, 3 an address is taken, 4 the data
 folder is in use, out of reach, or of another node or cluster, 5 the data is damaged or the disk
-failed.
+failed, 6 the node was removed from the cluster.
 """
 
 import asyncio
@@ -17,7 +17,13 @@ from raftq.node.credentials import Keeper
 from raftq.node.logs import configure_logs
 from raftq.node.process import CannotListen, Node
 from raftq.node.settings import NodeConfig
-from raftq.protocol.errors import DataDirLocked, StorageError, UnsupportedFormat
+from raftq.protocol.addresses import address_text
+from raftq.protocol.errors import (
+    DataDirLocked,
+    RemovedFromCluster,
+    StorageError,
+    UnsupportedFormat,
+)
 from raftq.storage.data_dir import DataDir
 
 _log = logging.getLogger(__name__)
@@ -27,6 +33,7 @@ EXIT_SETTING: Final = 2
 EXIT_ADDRESS: Final = 3
 EXIT_DATA_DIR: Final = 4
 EXIT_STORAGE: Final = 5
+EXIT_REMOVED: Final = 6
 
 
 def main() -> None:
@@ -40,6 +47,8 @@ def main() -> None:
         asyncio.run(_run(config, Keeper(config)))
     except ConfigError as error:
         _fail(EXIT_SETTING, str(error))
+    except RemovedFromCluster as error:
+        _fail(EXIT_REMOVED, str(error))
     except (DataDirLocked, UnsupportedFormat, DataDirUnusable) as error:
         _fail(EXIT_DATA_DIR, str(error))
     except StorageError as error:
@@ -58,7 +67,10 @@ class DataDirUnusable(Exception):
 async def _run(config: NodeConfig, keeper: Keeper) -> None:
     try:
         data_dir = DataDir.open(
-            config.data_dir, node_id=config.node_id, members=list(config.cluster)
+            config.data_dir,
+            node_id=config.node_id,
+            members={node: address_text(address) for node, address in config.cluster.items()},
+            is_joining=config.join,
         )
     except OSError as error:
         raise DataDirUnusable(

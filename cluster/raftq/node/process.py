@@ -75,6 +75,7 @@ class Node:
             ElectionTimes(timeout, timeout / _HEARTBEATS_PER_TIMEOUT),
             config.facts,
             config.snapshot_entries,
+            addresses={node: address_text(address) for node, address in config.cluster.items()},
         )
         peers: dict[str, Address] = {
             node: address for node, address in config.cluster.items() if node != config.node_id
@@ -95,7 +96,7 @@ class Node:
         random = SystemRandom()
         self.server = Server(
             self.replica,
-            lambda: cluster_status(self.replica, config),
+            lambda: cluster_status(self.replica),
             self._disk_is_full,
             Uuid7(lambda: time.time_ns() // 1_000_000, random.getrandbits),
             random,
@@ -183,7 +184,7 @@ class Node:
         return self._is_disk_full
 
 
-def cluster_status(replica: RaftReplica, config: NodeConfig) -> ClusterStatus:
+def cluster_status(replica: RaftReplica) -> ClusterStatus:
     """Return what this node knows about the cluster."""
     view = replica.view()
     facts = replica.member_facts()
@@ -192,11 +193,12 @@ def cluster_status(replica: RaftReplica, config: NodeConfig) -> ClusterStatus:
             id=node,
             native_address=facts.get(node, {}).get("native", ""),
             http_address=facts.get(node, {}).get("http", ""),
-            peer_address=address_text(address),
-            role=_role(node, view.leader, view.reachable[node]),
-            reachable=view.reachable[node],
+            peer_address=member.address,
+            role=_role(node, view.leader, view.reachable.get(node, False)),
+            reachable=view.reachable.get(node, False),
+            is_voter=member.is_voter,
         )
-        for node, address in config.cluster.items()
+        for node, member in sorted(replica.members.members.items())
     ]
     machine = replica.machine
     return ClusterStatus(

@@ -204,6 +204,14 @@ SETTINGS: Final = (
         is_switch=True,
     ),
     Setting(
+        "join",
+        _yes_or_no,
+        "Join a cluster that exists: wait to be added with `raftq cluster add`. It counts only "
+        "while the data folder is made.",
+        "false",
+        is_switch=True,
+    ),
+    Setting(
         "insecure",
         _yes_or_no,
         "Whether to listen beyond this machine without `peer_tls_*` or `tokens_file`.",
@@ -238,6 +246,7 @@ class NodeConfig:
     client_tls_key: Path | None = None
     tokens_file: Path | None = None
     metrics_open: bool = False
+    join: bool = False
     insecure: bool = False
     sources: dict[str, str] = field(default_factory=dict[str, str], compare=False)
     """Where each value came from, in words."""

@@ -25,6 +25,7 @@ from raftq.protocol.errors import (
 )
 from raftq.protocol.messages import (
     Ack,
+    AddMember,
     Call,
     ClusterCall,
     Enqueue,
@@ -34,10 +35,12 @@ from raftq.protocol.messages import (
     Fail,
     LeaseCall,
     QueueCall,
+    RemoveMember,
     Reply,
     Requeue,
     TaskCall,
     TimeoutMs,
+    TransferLeadership,
 )
 from raftq.protocol.versions import ENTRY_VERSION
 
@@ -51,6 +54,9 @@ METHODS: Final[Mapping[str, type[Call]]] = {
     "task": TaskCall,
     "queue": QueueCall,
     "cluster": ClusterCall,
+    "add_member": AddMember,
+    "remove_member": RemoveMember,
+    "transfer_leadership": TransferLeadership,
 }
 METHOD_OF: Final[Mapping[type[Call], str]] = {cls: name for name, cls in METHODS.items()}
 _TAGS: Final = {name: cls.__struct_config__.tag for name, cls in METHODS.items()}

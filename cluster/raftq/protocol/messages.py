@@ -27,6 +27,9 @@ TaskId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
 QueueName: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
 WorkerName: TypeAlias = Annotated[str, Meta(pattern=WORKER_PATTERN)]
 RequestId: TypeAlias = Annotated[str, Meta(pattern=WORKER_PATTERN)]
+MemberId: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
+PeerAddress: TypeAlias = Annotated[str, Meta(min_length=3, max_length=260)]
+"""`host:port`"""
 ClusterId: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Token: TypeAlias = Annotated[int, Meta(ge=1, le=limits.TOKEN_MAX)]
 """Fencing token: one integer that grows over all leases of the cluster."""
@@ -225,8 +228,40 @@ class ClusterCall(Struct, array_like=True, frozen=True, tag=105, forbid_unknown_
     """Read what the answering node knows about the cluster."""
 
 
+class AddMember(Struct, array_like=True, frozen=True, tag=106, forbid_unknown_fields=True):
+    """Add a node to the cluster; it becomes a voter when it has caught up.
+
+    Of a member, replace the address. Repeating it changes nothing.
+    """
+
+    id: MemberId
+    peer_address: PeerAddress
+
+
+class RemoveMember(Struct, array_like=True, frozen=True, tag=107, forbid_unknown_fields=True):
+    """Remove a member from the cluster; repeating it changes nothing."""
+
+    id: MemberId
+
+
+class TransferLeadership(Struct, array_like=True, frozen=True, tag=108, forbid_unknown_fields=True):
+    """Hand leadership to a voter, or to the one that is furthest along."""
+
+    to: MemberId | None = None
+
+
+MembersCall: TypeAlias = AddMember | RemoveMember | TransferLeadership
 Call: TypeAlias = (
-    Enqueue | LeaseCall | Ack | Fail | Requeue | Extend | TaskCall | QueueCall | ClusterCall
+    Enqueue
+    | LeaseCall
+    | Ack
+    | Fail
+    | Requeue
+    | Extend
+    | TaskCall
+    | QueueCall
+    | ClusterCall
+    | MembersCall
 )
 
 
@@ -331,10 +366,13 @@ class NodeStatus(Struct, array_like=True, frozen=True):
     role: str
     """`leader`, `follower`, `candidate` or, for a member out of reach, `unknown`."""
     reachable: bool
+    is_voter: bool = True
+    """False for a learner: it gets the log, and counts in no majority until it has caught up."""
 
 
 class ClusterStatus(Struct, array_like=True, frozen=True, tag=105):
-    """Answers `ClusterCall`."""
+    """Answers `ClusterCall`, and tells what came of `AddMember`, `RemoveMember` and
+    `TransferLeadership`."""
 
     cluster_id: str
     node: str

@@ -44,6 +44,7 @@ from raftq.server import http_bodies as bodies
 from raftq.server import metrics as metric_pages
 from raftq.server.http_backup import BackupHandler
 from raftq.server.http_handler import Handler, HttpContext, whole_number
+from raftq.server.http_members import MemberHandler, MembersHandler, TransferLeaderHandler
 from raftq.server.openapi import document
 
 MISDIRECTED: Final = "there is no such path; /v1/openapi.json lists them"
@@ -237,6 +238,9 @@ ROUTES: Final[tuple[tuple[str, type[RequestHandler]], ...]] = (
     (r"/v1/tasks/([^/]+)", TaskHandler),
     (r"/v1/queues/([^/]+)", QueueHandler),
     (r"/v1/cluster", ClusterHandler),
+    (r"/v1/cluster/members", MembersHandler),
+    (r"/v1/cluster/members/([^/]+)", MemberHandler),
+    (r"/v1/cluster/transfer-leader", TransferLeaderHandler),
     (r"/v1/backup", BackupHandler),
     (r"/v1/openapi\.json", OpenApiHandler),
     (r"/livez", LiveHandler),

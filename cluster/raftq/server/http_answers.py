@@ -91,6 +91,7 @@ class NodeAnswer(Struct, frozen=True):
     peer_address: str
     role: str
     reachable: bool
+    is_voter: bool
 
 
 class ClusterAnswer(Struct, frozen=True):
@@ -188,6 +189,7 @@ def cluster_answer(status: ClusterStatus) -> ClusterAnswer:
                 node.peer_address,
                 node.role,
                 node.reachable,
+                node.is_voter,
             )
             for node in status.nodes
         ],

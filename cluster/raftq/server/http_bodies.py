@@ -20,7 +20,9 @@ from raftq.protocol.messages import (
     ErrorText,
     LeaseCount,
     LeaseMs,
+    MemberId,
     NewTask,
+    PeerAddress,
     Priority,
     RequestId,
     TimeoutMs,
@@ -86,6 +88,21 @@ class ExtendBody(Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/leases/{token}/extend."""
 
     lease_ms: LeaseMs
+    timeout_ms: TimeoutMs = limits.TIMEOUT_MS_DEFAULT
+
+
+class AddMemberBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/cluster/members."""
+
+    id: MemberId
+    peer_address: PeerAddress
+    timeout_ms: TimeoutMs = limits.TIMEOUT_MS_DEFAULT
+
+
+class TransferLeaderBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/cluster/transfer-leader."""
+
+    to: MemberId | None = None
     timeout_ms: TimeoutMs = limits.TIMEOUT_MS_DEFAULT
 
 

@@ -35,7 +35,16 @@ _POSTS: Final = (
         answers.SettledAnswer,
     ),
     ("/v1/leases/{token}/extend", bodies.ExtendBody, "Prolong a lease", 200, answers.SettledAnswer),
+    ("/v1/cluster/members", bodies.AddMemberBody, "Add a node", 200, answers.ClusterAnswer),
+    (
+        "/v1/cluster/transfer-leader",
+        bodies.TransferLeaderBody,
+        "Hand leadership over",
+        200,
+        answers.ClusterAnswer,
+    ),
 )
+_DELETES: Final = (("/v1/cluster/members/{member}", "Remove a member", answers.ClusterAnswer),)
 _GETS: Final = (
     ("/v1/tasks/{id}", "Read one task", answers.TaskAnswer),
     ("/v1/queues/{queue}", "Read the counts of a queue", answers.QueueAnswer),
@@ -66,6 +75,14 @@ def document(version: str) -> dict[str, Any]:
                 "parameters": _parameters(path),
                 "requestBody": {"content": {"application/json": {"schema": _reference(body)}}},
                 "responses": _responses(status, answer),
+            }
+        }
+    for path, summary, answer in _DELETES:
+        paths[path] = {
+            "delete": {
+                "summary": summary,
+                "parameters": _parameters(path) + _read_parameters()[1:],
+                "responses": _responses(200, answer),
             }
         }
     for path, summary, get_answer in _GETS:
@@ -124,6 +141,7 @@ def _read_parameters() -> list[dict[str, Any]]:
 def _parameters(path: str) -> list[dict[str, Any]]:
     kinds = {
         "{queue}": {"type": "string", "pattern": NAME_PATTERN.replace(r"\Z", "$")},
+        "{member}": {"type": "string", "pattern": NAME_PATTERN.replace(r"\Z", "$")},
         "{token}": {"type": "integer", "minimum": 1, "maximum": limits.TOKEN_MAX},
         "{id}": {"type": "string", "format": "uuid"},
     }

@@ -16,6 +16,7 @@ from msgspec import structs
 from raftq.consensus.contract import Replica, ReplicaView
 from raftq.core.machine import Applied
 from raftq.protocol import limits
+from raftq.protocol.addresses import address_text, parse_address
 from raftq.protocol.errors import (
     CommitTimeout,
     ConnectionLost,
@@ -23,6 +24,7 @@ from raftq.protocol.errors import (
     LeadershipLost,
     NoLeader,
     NotLeader,
+    NotReady,
     OutcomeUnknown,
     QueueFull,
     RaftqError,
@@ -33,6 +35,7 @@ from raftq.protocol.errors import (
 )
 from raftq.protocol.messages import (
     Ack,
+    AddMember,
     Call,
     ClusterCall,
     ClusterStatus,
@@ -42,16 +45,20 @@ from raftq.protocol.messages import (
     Extend,
     Fail,
     LeaseCall,
+    MembersCall,
     QueueCall,
     Rejected,
+    RemoveMember,
     Reply,
     Requeue,
     TaskCall,
+    TransferLeadership,
 )
 from raftq.server.waiters import Waiters
 
 _PAUSE_SECONDS: Final = 0.015
 """The base of the jittered pause between two tries."""
+_HANDOVER_SECONDS: Final = 3.0
 COMMANDS: Final = (Enqueue, Ack, Fail, Requeue, Extend)
 
 
@@ -237,7 +244,26 @@ class Service:
             # Clients' own are answered where they arrive; a node asks the leader for its word.
             await self._replica.read_barrier(deadline)
             return self._cluster_status()
+        if isinstance(call, MembersCall):
+            return await self._change_members(call, deadline)
         return accept(await self.propose(call, deadline))
+
+    async def _change_members(self, call: MembersCall, deadline: float) -> ClusterStatus:
+        """Execute a call about the members, and answer with how they are now."""
+        replica = self._replica
+        if not replica.is_leader:
+            raise NotLeader("this node does not lead")
+        match call:
+            case AddMember(id=node, peer_address=address):
+                await replica.add_member(node, address_text(parse_address(address)), deadline)
+            case RemoveMember(id=node):
+                await replica.remove_member(node, deadline)
+            case TransferLeadership(to=to):
+                # Nothing is proposed meanwhile, so a handover that cannot succeed must end soon.
+                ends_at = min(deadline, self._loop.time() + _HANDOVER_SECONDS)
+                if not await replica.transfer_leadership(ends_at, to):
+                    raise NotReady(f"{to or 'no other voter'} cannot take over now; try again")
+        return self._cluster_status()
 
     def propose(
         self, command: Enqueue | Ack | Fail | Requeue | Extend, deadline: float

@@ -188,11 +188,13 @@ class DataDir:
 
 
 def new_identity(
-    node_id: str, members: Iterable[str] | Mapping[str, str], *, is_joining: bool = False
+    node_id: str, members: list[str] | Mapping[str, str], *, is_joining: bool = False
 ) -> Identity:
     """Return the identity of a folder that is being made; a joining node begins on probation."""
     ids = sorted(members)
-    addresses = [members[id_] for id_ in ids] if isinstance(members, Mapping) else []
+    addresses: list[str] = []
+    if isinstance(members, Mapping):
+        addresses = [members[id_] for id_ in ids]
     return Identity(
         node_id, ids, addresses=addresses, is_joining=is_joining, is_on_probation=is_joining
     )

@@ -105,6 +105,7 @@ WRONG = [
        "tokens_file")),
     ("tokens_file", "/tmp", "a file that exists"),
     ("metrics_open", "yes", "true or false"),
+    ("join", "yes", "true or false"),
     ("insecure", "1", "true or false"),
 ]  # fmt: skip
 

@@ -26,6 +26,7 @@ class MemberHistory:
         self._base: tuple[int, MemberList] = (0, bootstrap)
         self._loaded = self._base
         self._in_log: list[tuple[int, MemberList]] = []
+        self._was_cleared = False
         self.on_change: Callable[[], None] = lambda: None
         """Called, in the middle of a change of the log, when another list is in force."""
 
@@ -62,8 +63,11 @@ class MemberHistory:
         Raises:
             StorageError: It holds a list that this version cannot read.
         """
-        if command[:1] == _TYPE:
+        is_list = command[:1] == _TYPE
+        if is_list:
             self._in_log.append((index, decode_list(command[1:])[1]))
+        if is_list or self._was_cleared:
+            self._was_cleared = False
             self.on_change()
 
     def cut_from(self, index: int) -> None:
@@ -82,6 +86,10 @@ class MemberHistory:
         self._loaded = decode_list(stored) if stored else (0, self._bootstrap)
 
     def cleared(self) -> None:
-        """The log is empty: the snapshot that was loaded replaces it, and its list is in force."""
+        """The log is empty: the snapshot that was loaded replaces it, and its list is in force.
+
+        Nobody is told before the snapshot's last entries are there: PySyncObj cannot look at a log
+        that is empty.
+        """
         self._base, self._in_log = self._loaded, []
-        self.on_change()
+        self._was_cleared = True

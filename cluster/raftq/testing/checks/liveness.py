@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 from math import inf
 
-from raftq.protocol.messages import ClusterCall, LeaseCall, Leased, QueueCall, TaskCall
+from raftq.protocol.messages import (
+    ClusterCall,
+    LeaseCall,
+    Leased,
+    MembersCall,
+    QueueCall,
+    TaskCall,
+)
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.history import Operation, Outcome
@@ -18,7 +25,7 @@ def check_recovery(timeline: Timeline) -> Iterator[Violation]:
     tried = [
         each
         for each in timeline.operations
-        if not isinstance(each.call, TaskCall | QueueCall | ClusterCall | LeaseCall)
+        if not isinstance(each.call, TaskCall | QueueCall | ClusterCall | MembersCall | LeaseCall)
         and each.invoked_at_ms <= late_ms
         and (each.ended_at_ms is None or each.ended_at_ms >= healed_at_ms)
     ]
@@ -43,7 +50,7 @@ def _is_committed(operation: Operation) -> bool:
         case LeaseCall():
             return isinstance(operation.reply, Leased) and bool(operation.reply.leases)
         case _:
-            return True
+            return not isinstance(operation.call, MembersCall)
 
 
 def _last_ms(timeline: Timeline) -> float:

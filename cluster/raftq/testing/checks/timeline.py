@@ -15,6 +15,7 @@ from raftq.protocol import limits
 from raftq.protocol.messages import (
     Ack,
     AckItem,
+    AddMember,
     ClusterCall,
     Enqueue,
     Enqueued,
@@ -25,10 +26,12 @@ from raftq.protocol.messages import (
     Leased,
     LeasedTask,
     QueueCall,
+    RemoveMember,
     Requeue,
     Settled,
     Settlement,
     TaskCall,
+    TransferLeadership,
 )
 from raftq.testing.checks.tokens import TokenLine
 from raftq.testing.checks.verdict import Bounds
@@ -101,7 +104,7 @@ class Timeline:
                 self.task(task_id).reads.append(operation)
             case QueueCall():
                 self.queue_reads.append(operation)
-            case ClusterCall():
+            case ClusterCall() | AddMember() | RemoveMember() | TransferLeadership():
                 pass
             case Ack() | Fail() | Requeue() | Extend() as call:
                 reply = operation.reply

@@ -72,7 +72,8 @@ class ClientMachine:
         self._network = network
         self._history = history
         self.name = name
-        self._addresses = [f"{node}:{NATIVE_PORT}" for node in nodes]
+        self.addresses = [f"{node}:{NATIVE_PORT}" for node in nodes]
+        """Where the next program that is started looks for nodes first."""
         self._program = program
         self._clock = Clock(world, name, drift=0.01)
         self._lives = 0
@@ -95,7 +96,7 @@ class ClientMachine:
         chance = self._world.chance(process.name)
         client = RecordingClient(
             self._history,
-            self._addresses,
+            self.addresses,
             timeout=timeout,
             name=process.name,
             random=chance,

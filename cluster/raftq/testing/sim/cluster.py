@@ -24,7 +24,7 @@ from raftq.testing.sim.clients import (
 from raftq.testing.sim.disk import ProcessFiles
 from raftq.testing.sim.loop import Clock, Process, new_process
 from raftq.testing.sim.network import HostNetwork, SimNetwork
-from raftq.testing.sim.node import NodeSettings, SimNode
+from raftq.testing.sim.node import NATIVE_PORT, NodeSettings, SimNode
 from raftq.testing.sim.observer import Observer, patches
 from raftq.testing.sim.patching import patched
 from raftq.testing.sim.seams import replaced
@@ -86,16 +86,25 @@ class SimCluster:
         self.violations: list[Violation] = []
         self.files_of: dict[str, ProcessFiles] = {}
         names = tuple(f"n{number + 1}" for number in range(plan.nodes))
-        self.nodes = [
-            SimNode(self.world, self.network, name, names, plan.settings, self.files_of)
-            for name in names
-        ]
-        for node in self.nodes:
-            node.on_started = self.observer.on_started
-            node.on_bug = self._on_bug
+        self.nodes = [self._node(name, names) for name in names]
+        """The members, as the operator wants them; only they are started when faults end."""
         self.clients = self._clients(names)
         self.drainer = self._client("drainer", names, drainer(plan.load))
         self.nemesis = self._nemesis()
+
+    def _node(self, name: str, members: tuple[str, ...]) -> SimNode:
+        node = SimNode(self.world, self.network, name, members, self.plan.settings, self.files_of)
+        node.on_started = self.observer.on_started
+        node.on_bug = self._on_bug
+        return node
+
+    def new_node(self, name: str) -> SimNode:
+        """Set up another machine, with a node that knows the members and waits to be added."""
+        node = self._node(name, (*(each.name for each in self.nodes), name))
+        node.is_joining = True
+        for client in [*self.clients, self.drainer]:
+            client.addresses.append(f"{name}:{NATIVE_PORT}")
+        return node
 
     def _clients(self, names: tuple[str, ...]) -> list[ClientMachine]:
         load = self.plan.load

@@ -4,7 +4,80 @@ import asyncio
 
 from raftq.testing.memory_files import Keep
 from raftq.testing.sim.cluster import SimCluster
+from raftq.testing.sim.faults import (
+    break_some,
+    bring_back,
+    crash,
+    freeze,
+    minority,
+    partition,
+    pause,
+    slow_some,
+    some_up,
+)
+from raftq.testing.sim.node import SimNode
+from raftq.testing.sim.operators import Operator
 from raftq.testing.sim.trials import others, separate, the_leader
+
+
+async def membership(cluster: SimCluster) -> None:
+    """Nodes are added, removed, replaced and emptied, and everything else goes wrong meanwhile."""
+    await asyncio.sleep(0.8)
+    operator = Operator(cluster)
+    end = cluster.world.now + cluster.plan.seconds
+    trouble = asyncio.create_task(_trouble(cluster, end))
+    while cluster.world.now < end:
+        at_once = 2 if cluster.random.random() < 0.3 else 1
+        await asyncio.gather(*(_change(cluster, operator) for _ in range(at_once)))
+        await pause(cluster, 0.2)
+    await trouble
+    await operator.settle()
+
+
+async def _change(cluster: SimCluster, operator: Operator) -> None:
+    changes = (
+        operator.grow,
+        operator.grow,
+        operator.shrink,
+        operator.shrink,
+        operator.replace,
+        operator.empty_disk,
+        operator.transfer,
+    )
+    await cluster.random.choice(changes)()
+
+
+async def _trouble(cluster: SimCluster, end: float) -> None:
+    """Kill, cut, freeze and slow down, until an instant."""
+    random = cluster.random
+    returning: list[asyncio.Task[None]] = []
+    while cluster.world.now < end:
+        event = random.choice(("kill", "power", "cut", "break", "slow", "freeze", "heal", "none"))
+        node = some_up(cluster)
+        down = sum(not each.is_up for each in cluster.nodes)
+        if event in ("kill", "power") and node is not None and down < minority(cluster):
+            await crash(cluster, node, power=event == "power")
+            returning.append(asyncio.create_task(_bring_back(cluster, node)))
+        elif event == "cut":
+            partition(cluster)
+            await pause(cluster, random.choice((0.3, 1.0)))
+            cluster.network.heal()
+        elif event == "break":
+            break_some(cluster)
+        elif event == "slow":
+            slow_some(cluster)
+        elif event == "freeze":
+            await freeze(cluster, random.uniform(0.1, 1.0))
+        elif event == "heal":
+            cluster.network.heal()
+        await pause(cluster, 0.4)
+    cluster.network.heal()
+    await asyncio.gather(*returning)
+
+
+async def _bring_back(cluster: SimCluster, node: SimNode) -> None:
+    if node in cluster.nodes:
+        await bring_back(cluster, node, 0.4)
 
 
 async def forgetful(cluster: SimCluster) -> None:

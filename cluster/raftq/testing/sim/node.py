@@ -229,7 +229,7 @@ class SimNode:
         self.is_wiped = False
         server = self.server = Server(
             replica,
-            lambda: cluster_status(replica, config),
+            lambda: cluster_status(replica),
             lambda: self.disk.is_full,
             Uuid7(self.clock.wall_ms, chance.getrandbits),
             chance,

@@ -1,0 +1,67 @@
+"""The members of the cluster over HTTP: add, remove, hand leadership over."""
+
+import msgspec
+
+from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.messages import (
+    NAME_PATTERN,
+    AddMember,
+    ClusterStatus,
+    MemberId,
+    MembersCall,
+    RemoveMember,
+    TransferLeadership,
+)
+from raftq.server import http_answers as answers
+from raftq.server import http_bodies as bodies
+from raftq.server.http_handler import Handler
+
+
+class _MembersHandler(Handler):
+    """Answers with the cluster as it is afterwards."""
+
+    async def change(self, call: MembersCall, timeout_ms: int) -> None:
+        """Execute a call and answer."""
+        reply = await self.execute(call, timeout_ms)
+        assert isinstance(reply, ClusterStatus)
+        self.reply(answers.cluster_answer(reply))
+
+
+class MembersHandler(_MembersHandler):
+    """POST /v1/cluster/members."""
+
+    op = "add_member"
+
+    async def post(self) -> None:
+        """Add a node."""
+        body = self.body(bodies.AddMemberBody)
+        await self.change(AddMember(body.id, body.peer_address), body.timeout_ms)
+
+
+class MemberHandler(_MembersHandler):
+    """DELETE /v1/cluster/members/{member}."""
+
+    op = "remove_member"
+    parameters = frozenset({"timeout_ms"})
+
+    async def delete(self, member: str) -> None:
+        """Remove a member."""
+        await self.change(RemoveMember(_member(member)), self.query_timeout_ms())
+
+
+class TransferLeaderHandler(_MembersHandler):
+    """POST /v1/cluster/transfer-leader."""
+
+    op = "transfer_leadership"
+
+    async def post(self) -> None:
+        """Hand leadership over."""
+        body = self.body(bodies.TransferLeaderBody)
+        await self.change(TransferLeadership(body.to), body.timeout_ms)
+
+
+def _member(text: str) -> MemberId:
+    try:
+        return msgspec.convert(text, MemberId)
+    except msgspec.ValidationError:
+        raise InvalidRequest(f"member is {text!r:.140}; it must match {NAME_PATTERN}") from None
