@@ -11,7 +11,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from random import SystemRandom
-from typing import Final
+from typing import Final, Self
 
 _POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 15.0
@@ -179,7 +179,7 @@ class LocalCluster:
             }
         self.nodes = [NodeProcess(self, number) for number in range(1, size + 1)]
 
-    def __enter__(self) -> "LocalCluster":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
