@@ -9,6 +9,10 @@ Wall time is the median of the clocks of the leader and its voters, who tell the
 heartbeat. One clock that is wrong by a day therefore moves nothing: as the leader's own it would
 start delayed tasks a day early, and, since the machine never lets wall time go back, hold up
 those that come after for a day. A leader proposes nothing before it has heard a majority's clocks.
+
+Wall time goes on by monotonic time while the median is behind what was reached: replies that were
+late, or, of the two nodes that are left, one with a clock that is behind. If it stood still, a task
+that is delayed meanwhile would start early, by as long as wall time jumps when it is right again.
 Source: docs/decisions/0007-cluster-time.md.
 """
 
@@ -19,6 +23,9 @@ from raftq.protocol import limits
 
 STEP_MAX_MS: Final = 200.0
 """The most that one look at the clock may add; looks are made every few tens of ms."""
+CARRIED_PACE: Final = 0.99
+"""How fast wall time goes on by monotonic time alone: a little slow, so that time that was too far
+ahead is caught up with some day, and a clock that runs fast makes no task early."""
 GRACE_MS: Final = 2_000.0
 
 
@@ -40,6 +47,8 @@ class LeaderClock:
         self._monotonic = monotonic
         self._wall_ms = wall_ms
         self._majority = majority
+        self._reached: tuple[int, float] | None = None
+        """The newest wall time that was applied here, and when in milliseconds of this node."""
         self._heard: dict[str, float] = {}
         """Of each voter: its wall clock less this node's monotonic one, which nobody steps."""
         self._looked_at: float | None = None
@@ -88,13 +97,23 @@ class LeaderClock:
         """Whether a majority's clocks are known."""
         return len(self._heard) + 1 >= self._majority()
 
+    def applied(self, wall_now_ms: int) -> None:
+        """Note the wall time after an applied entry; on every node, as any may come to lead."""
+        if self._reached is None or wall_now_ms > self._reached[0]:
+            self._reached = wall_now_ms, self._monotonic() * 1_000
+
     @property
     def wall_ms(self) -> int:
         """The median of the known clocks, milliseconds since 1970; of two middle ones the earlier,
-        because a delayed task may be late but never early."""
+        because of a clock that is ahead a delayed task would be early."""
         now_ms = self._monotonic() * 1_000
         clocks = sorted([self._wall_ms(), *(int(now_ms + each) for each in self._heard.values())])
-        return clocks[(len(clocks) - 1) // 2]
+        median = clocks[(len(clocks) - 1) // 2]
+        if self._reached is None:
+            return median
+        wall_at_ms, reached_ms = self._reached
+        carried = wall_at_ms + int(CARRIED_PACE * (now_ms - reached_ms))
+        return max(median, carried)
 
     def stamp(self) -> tuple[int, int]:
         """Return (lease_advance_ms, wall_at_ms) for the next entry."""

@@ -300,6 +300,7 @@ class RaftReplica:
     def on_entry(self, index: int, entry: bytes) -> Applied:
         """Apply a committed entry and tell the listener."""
         applied = self.parts.state.apply(index, entry)
+        self.parts.clock.applied(self.machine.wall_now_ms)
         if self._listener is not None:
             self._listener.on_applied(applied)
         return applied

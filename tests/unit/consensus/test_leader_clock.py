@@ -117,3 +117,64 @@ def test_the_time_is_unknown_until_a_majority_has_told_its_clock() -> None:
     assert clock.is_known
     clock.stop()
     assert not clock.is_known
+
+
+DAY_MS = 86_400_000
+
+
+def test_wall_time_goes_on_while_one_of_two_clocks_is_a_day_behind() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.heard("n2", times.wall)
+    clock.applied(times.wall)
+    right, times.wall = times.wall, times.wall - DAY_MS
+    times.run(clock, 5_000)
+    assert right + 4_900 <= clock.stamp()[1] <= right + 5_000
+
+
+def test_wall_time_that_is_a_day_ahead_does_not_stand_still() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.heard("n2", times.wall)
+    ahead = times.wall + DAY_MS
+    clock.applied(ahead)
+    times.run(clock, 5_000)
+    assert ahead + 4_900 <= clock.stamp()[1] <= ahead + 5_000
+
+
+def test_wall_time_is_carried_on_from_what_a_follower_applied_before_it_led() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.applied(times.wall)
+    right, times.wall = times.wall, times.wall - DAY_MS
+    times.seconds += 2.0
+    clock.start()
+    clock.heard("n2", right + 2_000)
+    assert right + 1_900 <= clock.stamp()[1] <= right + 2_000
+
+
+def test_a_late_reply_holds_wall_time_back_no_more_than_a_hundredth() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.heard("n2", times.wall)
+    clock.applied(times.wall)
+    begun = times.wall
+    times.run(clock, 1_000)
+    clock.heard("n2", begun + 700)  # Read 300 ms ago; this node's own clock stands still.
+    assert begun + 980 <= clock.stamp()[1] <= begun + 1_000
+
+
+def test_wall_time_that_is_ahead_is_caught_up_with() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.applied(times.wall + 500)
+    for _ in range(3_000):
+        times.run(clock, 20)
+        times.wall += 20
+        clock.heard("n2", times.wall)
+        clock.applied(clock.stamp()[1])
+    assert clock.stamp()[1] == times.wall
