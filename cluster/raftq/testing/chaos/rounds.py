@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from raftq.testing.chaos.arena import Arena, Equipment
 from raftq.testing.chaos.faults import Fault
@@ -15,9 +14,6 @@ from raftq.testing.chaos.records import now_ms
 from raftq.testing.checks import Bounds, Violation, check_all
 from raftq.testing.facts import dump_facts
 from raftq.testing.history import History, dump_history
-
-_WALL_ERROR_MS: Final = 50.0
-"""A node tells its clock with each heartbeat; so much may the leader's idea of it be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def play(
         if tamper is not None:
             tamper(history)
         bounds = Bounds(
-            wall_error_ms=_WALL_ERROR_MS,
+            wall_error_ms=fault.wall_error_ms,
             healed_at_ms=arena.healed_at_ms,
             recovery_ms=fault.recovery_ms,
         )

@@ -30,3 +30,5 @@ class Fault:
     plan: Plan = field(default_factory=Plan)
     recovery_ms: float = 10_000.0
     """Once healed, a command is committed within this time."""
+    wall_error_ms: float = 50.0
+    """By so much wall time may be off: a node tells its clock with each heartbeat."""
