@@ -122,4 +122,6 @@ HTTP_IDLE_TIMEOUT_MS: Final = 20 * SECOND_MS
 HTTP_BODY_TIMEOUT_MS: Final = 20 * SECOND_MS
 """For a whole body, however it drips."""
 NATIVE_IDLE_TIMEOUT_MS: Final = 10 * MINUTE_MS
+HELLO_BYTES_MAX: Final = 64 * KIB
+"""What a client may send before its hello was accepted, calls sent along with it included."""
 HELLO_TIMEOUT_MS: Final = 5 * SECOND_MS

@@ -201,6 +201,9 @@ class _Connection:
             InvalidRequest, PayloadTooLarge: The stream cannot be understood any further.
         """
         self._bytes_fed += len(data)
+        if not self._said_hello and self._bytes_fed > limits.HELLO_BYTES_MAX:
+            # A stranger must not make this node build 16 MiB of nested arrays.
+            raise InvalidRequest(f"a hello has at most {limits.HELLO_BYTES_MAX} bytes")
         self._unpack(lambda: self._unpacker.feed(data))
         while (message := self._unpack(lambda: next(self._unpacker, _END))) is not _END:
             self._message_began_at = self._unpacker.tell()

@@ -327,6 +327,16 @@ def test_a_bad_stream_is_told_why_and_closed(data: bytes, code: str, is_greeted:
 
 
 @asynchronous
+async def test_a_stranger_cannot_send_more_than_a_hello_needs() -> None:
+    async with serving() as bench:
+        client = await bench.native(hello=False)
+        hollow = b"\xdc\x27\x10" + b"\x90" * 10_000  # 10,000 empty arrays in 10 KB
+        client.writer.write(b"\x94\x00\x01\xa5hello\xdc\x00\x10" + 7 * hollow)
+        assert refusal(await client.receive(), "invalid_request")
+        assert await client.is_closed_by_server()
+
+
+@asynchronous
 async def test_an_empty_extension_is_a_bad_parameter() -> None:
     async with serving() as bench:
         client = await bench.native()
