@@ -61,6 +61,9 @@ SEEDS: dict[str, tuple[str, int, int]] = {
     "apply-shell": ("calm", 3, 1),
     "whole-dump": ("mixed", 3, 5),
     "determinism": ("calm", 3, 0),
+    "members-one-at-a-time": ("hasty", 5, 2),
+    "probation": ("forgetful", 3, 0),
+    "farewell": ("membership", 3, 0),
 }
 
 

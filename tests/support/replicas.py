@@ -63,17 +63,18 @@ class Member:
         assert self.replica is not None, f"{self.node} is down"
         return self.replica
 
-    async def start(self, **settings: int) -> None:
+    async def start(self, *, joins: bool = False, **settings: int) -> None:
         files = RealFiles()
+        addresses = {node: f"127.0.0.1:{port}" for node, port in self.group.ports.items()}
         self._data_dir = DataDir.open(
-            self.folder, node_id=self.node, members=list(self.group.ports)
+            self.folder, node_id=self.node, members=addresses, is_joining=joins
         )
         config = ReplicaConfig(
             self.node,
             tuple(self.group.ports),
             TIMES,
             {"native": f"{self.node}.example:7601"},
-            addresses={node: f"127.0.0.1:{port}" for node, port in self.group.ports.items()},
+            addresses=addresses,
             **(self.group.settings | settings),
         )
         peers = {

@@ -83,10 +83,13 @@ def _compare_members(replica: RaftReplica, config: ReplicaConfig, data_dir: Data
     """Compare the configured members with those that count.
 
     Raises:
-        UnsupportedFormat: No list is in the log yet, and the folder was made for other members.
+        UnsupportedFormat: The folder was made for other members, and no change can have been made
+            without this node: it took part in nothing yet, or was alone.
     """
     membership = replica.parts.membership
-    if membership.history.index == 0 and not data_dir.is_joining:
+    may_lack_changes = replica.parts.log.stored_term > 0 and len(data_dir.bootstrap) > 1
+    has_list = membership.history.index > 0 or data_dir.is_joining or may_lack_changes
+    if not has_list:
         data_dir.check_members(config.members)
     elif set(config.members) != set(membership.current.members):
         _log.warning(

@@ -141,7 +141,7 @@ class DataDir:
 
     def check_members(self, members: Iterable[str]) -> None:
         """Compare the configured members with those of the first start; call it only while no
-        list is in the log, because a list in the log is what counts.
+        newer list can exist, because that is what counts.
 
         Raises:
             UnsupportedFormat: They differ.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from raftq.testing.sim import memberships, stale_acks, trials
+from raftq.testing.sim import member_trials, memberships, stale_acks, trials
 from raftq.testing.sim.clients import Load
 from raftq.testing.sim.cluster import Plan, SimCluster
 from raftq.testing.sim.faults import (
@@ -379,6 +379,10 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "forgetful": Scenario(
         "a follower comes back empty while the leader is down", memberships.forgetful, _PLAN
+    ),
+    "hasty": Scenario("two members are removed at once", member_trials.hasty, _PLAN),
+    "learners-word": Scenario(
+        "a leader is cut off with a learner", member_trials.learners_word, _READERS
     ),
     "bit-rot": Scenario("a bit changes while a node is down", trials.bit_rot, _PLAN),
 }

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from raftq.testing.sim.mutations import durability, elections, replication, service
+from raftq.testing.sim.mutations import durability, elections, membership, replication, service
 from raftq.testing.sim.mutations.mutation import Mutation
 from raftq.testing.sim.patching import patched
 
@@ -20,6 +20,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     **elections.MUTATIONS,
     **durability.MUTATIONS,
     **service.MUTATIONS,
+    **membership.MUTATIONS,
 }
 
 
@@ -37,7 +38,6 @@ UNSEEN: Final[dict[str, str]] = {
     "give-back": "a lease whose caller has gone runs out by itself; giving it back is only sooner",
     "boot-silence": "votes are durable and reads ask a quorum, so a node that votes at once after "
     "its start disturbs, at worst",
-    "membership": "the members are fixed: there is no change of them that could go wrong",
     "pickle": "nothing is unpickled; hostile bytes are tried at the peer port's own tests",
     "forwarding-ids": "PySyncObj's forwarding of commands is not used",
     "32-bit-journal": "PySyncObj's journal is not used",
