@@ -1,6 +1,11 @@
 """TLS handshakes in memory, and certificates for tests."""
 
+import asyncio
+import contextlib
 import ssl
+from typing import Final
+
+_FIRST_FLIGHT: Final = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
 
 
 class Refused(AssertionError):
@@ -28,3 +33,17 @@ def shake_hands(accepting: ssl.SSLContext, dialling: ssl.SSLContext, host: str |
                 raise Refused(str(error)) from None
     assert not waiting, "the handshake hangs"
     return str(client.version())
+
+
+async def drip_until_cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send a handshake byte by byte until the other side has had enough."""
+    ended = asyncio.create_task(reader.read())
+    async with asyncio.timeout(10.0):
+        for byte in _FIRST_FLIGHT:
+            if ended.done():
+                break
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+        with contextlib.suppress(ConnectionError):
+            await ended
+    assert ended.done()

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from tests.support.asyncs import asynchronous
 from tests.support.certified import Authority, expired
+from tests.support.handshakes import drip_until_cut_off
 from tests.support.replicas import free_ports
 
 from raftq.consensus.peers.links import Refusal
@@ -325,17 +326,7 @@ def test_a_handshake_that_drips_is_cut_off(
         side = Side("n1", ports("n1", "n2"), files(authority, "n1"))
         async with running(side):
             reader, writer = await asyncio.open_connection("127.0.0.1", side.port)
-            ended = asyncio.create_task(reader.read())
-            first_flight = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
-            async with asyncio.timeout(WAIT_SECONDS):
-                for byte in first_flight:
-                    if ended.done():
-                        break
-                    writer.write(bytes([byte]))
-                    await asyncio.sleep(0.02)
-                with contextlib.suppress(ConnectionError):
-                    await ended
-            assert ended.done()
+            await drip_until_cut_off(reader, writer)
             writer.transport.abort()
 
     body()

@@ -1,7 +1,6 @@
 """Both listeners over TLS: served well, and hostile handshakes cost little."""
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.asyncs import asynchronous, within
 from tests.support.certified import Authority
+from tests.support.handshakes import drip_until_cut_off
 from tests.support.server_bench import NativeClient, ServerBench, serving
 
 from raftq.server.gate import Access
@@ -81,17 +81,7 @@ def test_a_handshake_that_drips_is_cut_off_on_both_listeners(authority: Authorit
     async def body() -> None:
         async with tls_bench(authority, patience=0.3) as bench:
             for port in (bench.native_port, bench.http_port):
-                reader, writer = await bench.connect(port)
-                ended = asyncio.create_task(reader.read())
-                async with asyncio.timeout(10.0):
-                    for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(490):
-                        if ended.done():
-                            break
-                        writer.write(bytes([byte]))
-                        await asyncio.sleep(0.02)
-                    with contextlib.suppress(ConnectionError):
-                        await ended
-                assert ended.done()
+                await drip_until_cut_off(*await bench.connect(port))
 
     body()
 
