@@ -123,12 +123,18 @@ def test_only_an_entry_from_after_the_contact_ends_a_probation() -> None:
     assert trust.untrusted == ("n2",) and trust.waits_for_entry(10)
     assert not trust.proven("n2", 10, 10), "it was there before"
     assert not trust.proven("n2", None, 11), "no entry of this term is committed"
-    assert not trust.proven("n2", 12, 11), "it does not hold what is committed"
+    assert not trust.proven("n2", 12, 10), "it does not hold the entry"
     assert trust.proven("n2", 11, 11)
     trust.on_leadership(20)
     assert not trust.proven("n2", 11, 11), "a new leader begins anew"
     trust.trust("n2")
     assert not trust.untrusted
+
+
+def test_a_probation_ends_under_load_too() -> None:
+    trust = Trust()
+    trust.meet("n2", Memory.LOST, "c1", last_index=10)
+    assert trust.proven("n2", 900, 850), "a distant node is always some entries behind"
 
 
 def test_a_fresh_node_is_trusted_only_while_the_cluster_is_being_founded() -> None:

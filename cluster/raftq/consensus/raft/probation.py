@@ -126,7 +126,8 @@ class Trust:
         self._met_at.pop(peer, None)
 
     def proven(self, peer: str, committed_index: int | None, matched_index: int) -> bool:
-        """Tell whether the probation of a peer can end.
+        """Tell whether the probation of a peer can end: it holds a committed entry from after the
+        contact. It need not hold the newest one: under load a distant node never does.
 
         Args:
             peer: Who it is.
@@ -136,7 +137,7 @@ class Trust:
         met_at = self._met_at.get(peer)
         if met_at is None or committed_index is None:
             return False
-        return met_at < committed_index <= matched_index
+        return met_at < min(committed_index, matched_index)
 
     def waits_for_entry(self, last_index: int) -> bool:
         """Tell whether somebody's probation can only end if another entry is proposed."""
