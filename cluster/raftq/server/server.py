@@ -61,9 +61,7 @@ class Server:
         access = access or Access()
         gate = Gate(access, self.metrics.count_refusal, lambda: asyncio.get_running_loop().time())
         self.native = NativeServer(self.service, self._greet, self.metrics, gate, native_patience)
-        self.backups = Backups(
-            replica, self.service, lambda: time.time_ns() // 1_000_000, version
-        )
+        self.backups = Backups(replica, self.service, lambda: time.time_ns() // 1_000_000, version)
         self._open_requests: set[HTTPConnection] = set()
         patience = patience or HttpPatience()
         context = HttpContext(
