@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.clusters import ENVIRONMENT, wait_until
+from tests.support.clusters import ENVIRONMENT, raftq, wait_until
 
-from raftq.testing.chaos.faults import SHORT
+from raftq.testing.chaos.faults import FAULTS, SHORT
 from raftq.testing.chaos.isolation import why_not_isolated
+from raftq.testing.chaos.sabotage import SABOTAGES
 
 SECONDS: Final = 110
 COMMAND: Final = [sys.executable, "-m", "raftq.testing.chaos"]
@@ -59,10 +60,24 @@ def test_disks_that_lie_are_caught_and_the_evidence_is_kept(tmp_path: Path) -> N
 
 
 def test_without_namespaces_what_needs_them_is_left_out_with_the_reason() -> None:
-    code, report = chaos("--loopback", "--fault", "partition-leader", "--fault", "power-cut-all")
-    assert (code, report["rounds"]) == (0, [])
+    faults = ("partition-leader", "power-cut-all")
+    ended = raftq("chaos", "--loopback", "--json", *(f"--fault={fault}" for fault in faults))
+    report = json.loads(ended.out)
+    assert (ended.code, report["rounds"]) == (3, []), "left out is not passed"
     assert all("--loopback was given" in reason for reason in report["left_out"].values())
-    assert list(report["left_out"]) == ["partition-leader", "power-cut-all"]
+    assert tuple(report["left_out"]) == faults
+
+
+def test_an_unknown_fault_is_refused_by_name() -> None:
+    ended = raftq("chaos", "--fault", "kill-laeder")
+    assert ended.code == 2 and "kill-laeder" in ended.err
+
+
+def test_every_fault_is_explained() -> None:
+    listed = raftq("chaos", "--list").out
+    page = (Path(__file__).parents[2] / "docs" / "internals" / "chaos.md").read_text()
+    for name in (*FAULTS, *SABOTAGES):
+        assert name in listed and f"{name}`" in page
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -85,6 +100,8 @@ def test_a_run_that_is_stopped_leaves_no_process_and_no_mount(
     wait_until(lambda: not processes_of(tmp_path))
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
     wait_until(lambda: str(tmp_path) not in loop_files())  # The kernel takes a moment.
+    if signal_number is not signal.SIGKILL:
+        assert not list(tmp_path.iterdir()), "its folder"
 
 
 def processes_of(folder: Path) -> list[int]:
