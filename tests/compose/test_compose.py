@@ -8,19 +8,17 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
-from tests.support.compose_project import NODES, ComposeProject
+from tests.support.compose_project import NODES, ComposeProject, patiently
 from tests.support.docker_engine import CannotRun, DockerEngine
-from tests.support.nodes import wait_until
 
 from raftq.protocol.credentials import new_token
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
-TASKS = 2_000
-PACE_MS = 3
+TASKS = 3_000
+PACE_MS = 8
 HURT_AFTER = 400
 """Accepted tasks after which the load is disturbed."""
 LOAD_SECONDS = 180.0
-BACK_SECONDS = 60.0
 NETWORK = "raftq_default"
 IMAGE = "raftq:latest"
 
@@ -75,7 +73,7 @@ def under_load(project: ComposeProject, hurt: Callable[[], None]) -> None:
     project.engine.environment.update(TASKS=str(TASKS), PACE_MS=str(PACE_MS))
     project.compose("up", "--detach", "--scale", "worker=2", "worker", "producer")
     producer = project.container("producer")
-    wait_until(lambda: counts(project)["enqueued"] >= before + HURT_AFTER, "load", BACK_SECONDS)
+    patiently(lambda: counts(project)["enqueued"] >= before + HURT_AFTER, "load")
     hurt()
     assert counts(project)["enqueued"] < before + TASKS, "the load was over too early"
     code = project.engine.docker("wait", producer, timeout=LOAD_SECONDS)
@@ -131,11 +129,10 @@ def test_sigkill_of_the_leaders_container_loses_nothing_and_it_comes_back(
         leader = whole.leader()
         begun = whole.inspect(leader, "{{.State.StartedAt}}")
         whole.kill(leader)
-        wait_until(lambda: whole.leader() != leader, "another leader", BACK_SECONDS)
-        wait_until(
+        patiently(lambda: whole.leader_now() not in (None, leader), "another leader")
+        patiently(
             lambda: whole.inspect(leader, "{{.State.StartedAt}}") != begun,
             "the restart policy",
-            BACK_SECONDS,
         )
 
     under_load(whole, kill_leader)
@@ -152,13 +149,13 @@ def test_a_leader_cut_off_from_the_network_loses_nothing_and_is_found_at_another
         container, docker = whole.container(leader), whole.engine.docker
         address = whole.inspect(leader, f"{{{{.NetworkSettings.Networks.{NETWORK}.IPAddress}}}}")
         docker("network", "disconnect", NETWORK, container)
-        wait_until(lambda: not whole.is_healthy(leader), "an unhealthy node", BACK_SECONDS)
-        wait_until(lambda: whole.leader() != leader, "another leader", BACK_SECONDS)
+        patiently(lambda: not whole.is_healthy(leader), "an unhealthy node")
+        patiently(lambda: whole.leader_now() not in (None, leader), "another leader")
         squatters.append(docker("run", "--detach", "--network", NETWORK, IMAGE, "sleep", "600"))
         docker("network", "connect", "--alias", leader, NETWORK, container)
         moved = whole.inspect(leader, f"{{{{.NetworkSettings.Networks.{NETWORK}.IPAddress}}}}")
         assert moved != address, "this proves nothing if the address stays"
-        wait_until(lambda: whole.is_healthy(leader), "the node's return", BACK_SECONDS)
+        patiently(lambda: whole.is_healthy(leader), "the node's return")
 
     try:
         under_load(whole, cut_leader_off)

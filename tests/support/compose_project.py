@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,7 +19,14 @@ BASE: Final = "raftq-base:bookworm"
 _CACHE: Final = ROOT / "build" / "compose-test"
 _COPIED: Final = ("cluster", "storage", "client", "deploy", "docs/examples")
 _BUILD_SECONDS: Final = 600.0
+_WAIT_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 0.25
 _HOST_ADDRESSES: Final = "127.0.0.1:7601,127.0.0.1:7602,127.0.0.1:7603"
+
+
+def patiently(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition that a process must be started for, without keeping a core busy."""
+    wait_until(condition, what, _WAIT_SECONDS, _PAUSE_SECONDS)
 
 
 def fetch_base() -> Path:
@@ -107,7 +115,7 @@ class ComposeProject:
         """Wait until every node is healthy; what they logged last is printed if one is not."""
         try:
             for node in NODES:
-                wait_until(partial(self.is_healthy, node), f"{node} healthy", 60.0)
+                patiently(partial(self.is_healthy, node), f"{node} healthy")
         except AssertionError:
             print(self.compose("logs", "--tail=20"))
             raise
@@ -135,8 +143,21 @@ class ComposeProject:
         )  # fmt: skip
 
     def leader(self) -> str:
-        """Return the node that leads."""
-        return str(self.raftq("cluster", "status")["leader"])
+        """Return the node that leads; it is an error if there is none for long."""
+        leader = None
+
+        def is_there() -> bool:
+            nonlocal leader
+            leader = self.leader_now()
+            return leader is not None
+
+        patiently(is_there, "a leader")
+        return str(leader)
+
+    def leader_now(self) -> str | None:
+        """Return the node that leads at the moment, as one that answers sees it."""
+        done = self.try_raftq("cluster", "status")
+        return json.loads(done.stdout)["leader"] if done.stdout else None
 
     def kill(self, service: str) -> None:
         """SIGKILL to a container's first process.

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-_PROGRAMS: Final = ("dockerd", "docker", "docker-compose", "mmdebstrap", "ip", "nsenter")
+_PROGRAMS: Final = (
+    "dockerd", "docker", "docker-compose", "mmdebstrap", "ip", "nsenter", "setpriv",
+)  # fmt: skip
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
@@ -95,9 +97,11 @@ class DockerEngine:
             "--pidfile": "dockerd.pid",
         }
         arguments = [f"{name}={self._folder / path}" for name, path in options.items()]
+        daemon = self.inside("dockerd", *arguments, f"--host={self.environment['DOCKER_HOST']}")
         with self._log.open("wb") as log:
             self._daemon = subprocess.Popen(
-                self.inside("dockerd", *arguments, f"--host={self.environment['DOCKER_HOST']}"),
+                # If the tests are killed, their engine stops its containers and ends, too.
+                ["setpriv", "--pdeathsig", "TERM", *daemon],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

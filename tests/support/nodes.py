@@ -87,12 +87,17 @@ def new_queue(prefix: str = "q") -> str:
     return f"{prefix}-{next(_numbers)}-{uuid4().hex[:8]}"
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
-    """Wait for a condition; fail with words at the deadline."""
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    seconds: float = WAIT_SECONDS,
+    pause_seconds: float = 0.01,
+) -> None:
+    """Wait for a condition, looked at after each pause; fail with words at the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.01)
+        time.sleep(pause_seconds)
 
 
 def follower_of(cluster: LocalCluster) -> NodeProcess:
