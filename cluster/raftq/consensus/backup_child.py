@@ -1,8 +1,8 @@
 """A backup without a stall: a forked child writes it into a pipe while the node goes on.
 
-The child sees the machine as it was at the fork, as in `snapshotter`. A pipe and not a file, so that
-a backup needs no room on a disk that may be nearly full, and so that a caller who is slow slows the
-child and nothing else. When the node dies, the child's next write fails and it ends.
+The child sees the machine as it was at the fork, as in `snapshotter`. A pipe and not a file, so
+that a backup needs no room on a disk that may be nearly full, and so that a caller who is slow
+slows the child and nothing else.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 
 from raftq.consensus.contract import ReplicaView
-from raftq.consensus.snapshotter import ForkedChild
+from raftq.consensus.forked_child import ForkedChild
 from raftq.core.machine import Machine
 from raftq.protocol import limits
 from raftq.storage.backups import BackupMeta, encode_backup

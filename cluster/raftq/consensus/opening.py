@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import SystemRandom
 
+from raftq.consensus.forked_child import ForkedChild
 from raftq.consensus.group_commit import SyncThread
 from raftq.consensus.parts import Disk, ReplicaConfig, Surroundings
 from raftq.consensus.peers.network import Network, Stream, TornadoNetwork
 from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.replica import RaftReplica
-from raftq.consensus.snapshotter import ForkedChild
 from raftq.protocol.addresses import address_text
 from raftq.storage.data_dir import DataDir
 from raftq.storage.files import Files

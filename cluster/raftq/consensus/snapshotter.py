@@ -1,15 +1,10 @@
 """Snapshots without a stall: a forked child writes while the node goes on.
 
-The child sees the machine as it was at the fork (copy on write), closes every inherited
-descriptor first (it must not hold sockets or the data folder's lock beyond its parent's death),
-writes, syncs, verifies and renames through `SnapshotStore`, and exits. The log is cut only after
-the child reported success. Source: Redis' background save; docs/decisions/0003-forked-snapshots.md.
+The child sees the machine as it was at the fork (copy on write), writes, syncs, verifies and
+renames through `SnapshotStore`, and exits. The log is cut only after the child reported success.
+Source: Redis' background save; docs/decisions/0003-forked-snapshots.md.
 """
 
-import gc
-import os
-import signal
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -158,64 +153,3 @@ class Snapshotter:
     def identity(self) -> tuple[int, int]:
         """Return (index, term) of the snapshot that is being offered to followers."""
         return self._identity
-
-
-class ForkedChild:
-    """Runs a job in a forked child process."""
-
-    def __init__(self) -> None:
-        self._pid = 0
-
-    def start(self, job: Callable[[], None], keep: int = 0) -> None:
-        """Fork and run the job in the child.
-
-        Args:
-            job: What the child does before it ends.
-            keep: The one descriptor, besides the standard ones, that stays open in the child.
-        """
-        assert self._pid == 0, "one job at a time"
-        gc.freeze()  # So that a collection in the child does not touch, and copy, every page.
-        self._pid = os.fork()
-        if self._pid == 0:
-            _run_and_exit(job, keep)
-        gc.unfreeze()
-
-    def poll(self) -> bool | None:
-        """Return None while the child runs, else whether it exited with 0."""
-        if self._pid == 0:
-            return False
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if pid == 0:
-            return None
-        self._pid = 0
-        return os.waitstatus_to_exitcode(status) == 0
-
-    def kill(self) -> None:
-        """End a running child for certain; `poll` reaps it."""
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Kill and reap a running child; its unfinished file is removed at the next start."""
-        if self._pid:
-            self.kill()
-            os.waitpid(self._pid, 0)
-            self._pid = 0
-
-
-def _run_and_exit(job: Callable[[], None], keep: int) -> None:
-    """Be the child: hold nothing of the parent's, do the job, never return."""
-    status = 1
-    try:
-        os.closerange(3, keep)
-        os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.nice(10)  # The node's own work goes first.
-        gc.disable()
-        job()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)

@@ -99,5 +99,6 @@ class _Server(TCPServer):
         self._serve = serve
 
     async def handle_stream(self, stream: IOStream, address: object) -> None:
-        end_when_dead(stream.socket)
+        if stream.socket is not None:  # It is None once the stream is closed.
+            end_when_dead(stream.socket)
         await self._serve(stream)

@@ -1,0 +1,89 @@
+"""One job in a forked child process, which ends with its parent whatever ends that.
+
+The child closes every inherited descriptor first: it must hold neither sockets nor the data
+folder's lock. It dies with its parent: a writer that outlived a killed node would rename its file
+over what the next process of the node writes.
+"""
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+_SET_PARENT_DEATH_SIGNAL: Final = 1
+"""PR_SET_PDEATHSIG of Linux' prctl(2)."""
+
+
+class ForkedChild:
+    """Runs a job in a forked child process."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def start(self, job: Callable[[], None], keep: int = 0) -> None:
+        """Fork and run the job in the child.
+
+        Args:
+            job: What the child does before it ends.
+            keep: The one descriptor, besides the standard ones, that stays open in the child.
+        """
+        assert self._pid == 0, "one job at a time"
+        gc.freeze()  # So that a collection in the child does not touch, and copy, every page.
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _run_and_exit(job, keep, parent)
+        gc.unfreeze()
+
+    def poll(self) -> bool | None:
+        """Return None while the child runs, else whether it exited with 0."""
+        if self._pid == 0:
+            return False
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status) == 0
+
+    def kill(self) -> None:
+        """End a running child for certain; `poll` reaps it."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Kill and reap a running child; its unfinished file is removed at the next start."""
+        if self._pid:
+            self.kill()
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _run_and_exit(job: Callable[[], None], keep: int, parent: int) -> None:
+    """Be the child: hold nothing of the parent's, do the job, never return."""
+    status = 1
+    try:
+        _die_with(parent)
+        os.closerange(3, keep)
+        os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.nice(10)  # The node's own work goes first.
+        gc.disable()
+        job()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # It died before the kernel was asked.
+        os._exit(1)
