@@ -238,6 +238,19 @@ def test_a_snapshot_older_than_what_is_committed_is_not_installed(follower: Benc
     assert follower.answers() == [ack(4, reset=True)]
 
 
+def test_a_snapshot_that_was_overtaken_while_it_was_sent_is_not_installed(
+    follower: Bench,
+) -> None:
+    follower.hears(part(0))
+    for index in range(5, 61):
+        follower.log.add(b"x", index, TERM)
+    sync(follower.log)
+    follower.raft.commit_index = 60
+    follower.hears(part(4, is_last=True))
+    assert follower.raft.delivered == [part(0)]
+    assert follower.answers() == [ack(61, reset=True)]
+
+
 def test_a_snapshot_that_the_log_holds_is_not_installed(follower: Bench) -> None:
     follower.hears(part(index=3, snapshot_term=3))
     assert follower.raft.delivered == []

@@ -223,16 +223,11 @@ class Guard:
         if part.term < self._raft.term:
             self.refused["snapshot_of_older_term"] += 1
             return
-        log = self._log
         self.leader_commit_index = max(self.leader_commit_index, part.snapshot_index)
+        held_through = self._held_through(part)
         if self._snapshots.begins(part):
-            index = part.snapshot_index
-            if index <= self._raft.commit_index:
-                self._skip_snapshot(peer, part, min(self._raft.commit_index, log.last_index))
-                return
-            held = log.first_index <= index <= log.last_index
-            if held and log.term_at(index) == part.snapshot_term:
-                self._skip_snapshot(peer, part, index)
+            if held_through is not None:
+                self._skip_snapshot(peer, part, held_through)
                 return
             self._snapshots.start(peer, part)
         if not self._snapshots.accept(peer, part):
@@ -240,11 +235,23 @@ class Guard:
             self._raft.heartbeat(peer, part.term, 0)
             return
         if part.is_last:
+            if held_through is not None:
+                # Another leader brought it while this stream stood still.
+                self._skip_snapshot(peer, part, held_through)
+                return
             self._installing = (part.snapshot_index, part.snapshot_term)
         try:
             self._raft.deliver(peer, part)
         finally:
             self._installing = None
+
+    def _held_through(self, part: SnapshotPart) -> int | None:
+        """Return up to where the log is verified if it holds what a snapshot does, else None."""
+        log, index = self._log, part.snapshot_index
+        if index <= self._raft.commit_index:
+            return min(self._raft.commit_index, log.last_index)
+        is_held = log.first_index <= index <= log.last_index
+        return index if is_held and log.term_at(index) == part.snapshot_term else None
 
     def _skip_snapshot(self, peer: str, part: SnapshotPart, last_index: int) -> None:
         """Refuse a snapshot that holds nothing new: installing it would move the state back."""
