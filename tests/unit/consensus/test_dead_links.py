@@ -12,7 +12,7 @@ from raftq.consensus.peers.network import Stream, TornadoNetwork
 
 def patience(stream: Stream) -> tuple[int, float]:
     """Return after how many seconds the kernel gives up an idle link, and one with unsent bytes."""
-    assert isinstance(stream, IOStream)
+    assert isinstance(stream, IOStream) and stream.socket is not None
     assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     before, pause, probes, unsent_ms = (
         stream.socket.getsockopt(socket.IPPROTO_TCP, option)

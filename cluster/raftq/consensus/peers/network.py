@@ -75,8 +75,9 @@ class TornadoNetwork:
 
     async def dial(self, host: str, port: int) -> Stream:
         """Resolve and connect; see `Network`. With TLS, the handshake is done afterwards."""
-        stream = IOStream(await connect(host, port))
-        end_when_dead(stream.socket)
+        connection = await connect(host, port)
+        end_when_dead(connection)
+        stream = IOStream(connection)
         if self._dialling is None:
             return stream
         # Tornado closes the socket if this is cancelled.
