@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.replicas import Group, Member, run_group, until
 
+from raftq.consensus.replica import RaftReplica
+from raftq.protocol import limits
 from raftq.protocol.errors import NotLeader, OutcomeUnknown, UnavailableError
 from raftq.protocol.messages import (
     Ack,
@@ -158,6 +160,45 @@ def test_an_empty_member_catches_up_from_a_snapshot(tmp_path: Path) -> None:
         await group.equal()
 
     run_group(tmp_path, body, snapshot_entries=40)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_snapshot_arrives_though_its_follower_cannot_take_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SNAPSHOT_PART_BYTES", 1_024)
+
+    async def body(group: Group) -> None:
+        behind = follower_of(group, await group.leader())
+        await group.propose(enqueue(0))
+        await behind.stop()
+        for number in range(1, 30):
+            await group.propose(enqueue(number, size=4_000))
+        leader = (await group.leader()).running
+        await until(lambda: leader.parts.log.first_index > 10, "a cut log")
+        pauses = pause_every(leader, monkeypatch, parts=40)
+        await behind.start()
+        await group.equal()
+        assert pauses
+
+    run_group(tmp_path, body, snapshot_entries=10, snapshot_bytes=1_000)
+
+
+def pause_every(leader: RaftReplica, patch: pytest.MonkeyPatch, parts: int) -> list[str]:
+    """Report a peer as congested, for a moment, after so many parts of a snapshot each time."""
+    peering = leader.parts.peering
+    send, sent, pauses = peering.snapshot_chunk, list[int](), list[str]()
+
+    def send_and_pause(peer: str, term: int, chunk: tuple[bytes, bool, bool]) -> None:
+        send(peer, term, chunk)
+        sent.append(len(chunk[0]))
+        if len(sent) % parts == 0:
+            pauses.append(peer)
+            peering.on_congestion(peer, True)
+            asyncio.get_running_loop().call_later(0.1, peering.on_congestion, peer, False)
+
+    patch.setattr(peering, "snapshot_chunk", send_and_pause)
+    return pauses
 
 
 def test_members_restart_from_snapshot_and_log(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ class Peering:
     def _forget_connection(self, peer: str) -> None:
         self._guard.on_connection_changed(peer)
         self._snapshot_sender.forget(peer)
+        self._engine.forget_connection(peer)
 
     def on_message(self, peer: str, message: PeerMessage) -> None:
         """Handle one message of a peer's live link."""

@@ -1,7 +1,8 @@
 """PySyncObj 0.3.17, driven from outside: elections, log replication, commit, snapshot transfer.
 
-The only code that touches PySyncObj's insides, in six places: the module names `createJournal`,
-`createPoller`, `PIPE_NOTIFIER_ENABLED` and `atomicReplace`, and two private methods:
+The only code that touches PySyncObj's insides, in seven places: the module names `createJournal`,
+`createPoller`, `PIPE_NOTIFIER_ENABLED`, `atomicReplace` and `Serializer` (`transmissions.py`), and
+two private methods:
 `__doApplyCommand`, overridden so that nothing is ever unpickled, and
 `__updateClusterConfiguration`, called when another member list is in force. Its threads, sockets,
 election timer, pickles, membership changes and code versions are all switched off.
@@ -33,6 +34,7 @@ from raftq.consensus.raft.members import ENTRY_MEMBERS, MemberList
 from raftq.consensus.raft.raft_log import RaftLog
 from raftq.consensus.raft.roll import Roll, fixed_roll
 from raftq.consensus.raft.translation import append_entries, from_pysyncobj, to_pysyncobj
+from raftq.consensus.raft.transmissions import Transmissions
 from raftq.protocol import limits
 from raftq.protocol.errors import StorageError
 from raftq.storage.journal import JournalEntry
@@ -125,6 +127,8 @@ class Engine:
         self._outbox: Outbox | None = None
 
         def on_state_changed(_old: int, _new: int) -> None:
+            for peer in self._nodes:
+                self.forget_connection(peer)  # What was begun in another term is not gone on with.
             on_state()
 
         conf = SyncObjConf(
@@ -150,6 +154,8 @@ class Engine:
         pysyncobj_module.createJournal = lambda _file: log
         pysyncobj_module.createPoller = lambda _kind: _NoPoller()
         pysyncobj_module.PIPE_NOTIFIER_ENABLED = False
+        self._transmissions = Transmissions()
+        self._transmissions.install()
         serializer_module.atomicReplace = _adopt_received
         _adopters[str(snapshots.path)] = snapshots.adopt
         self._raft = _Raft(self, _Member(node), list(self._nodes.values()), conf, self._transport)
@@ -225,6 +231,10 @@ class Engine:
         else:
             self._connected.remove(peer)
         self._report(peer, connected)
+
+    def forget_connection(self, peer: str) -> None:
+        """Send a snapshot that a peer needs from its start: what it got of it may be lost."""
+        self._transmissions.end(self._node_of(peer))
 
     def _report(self, peer: str, connected: bool) -> None:
         """Tell PySyncObj of a connection, in the role that the peer has there, if it has one."""
