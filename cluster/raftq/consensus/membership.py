@@ -198,6 +198,9 @@ class Membership:
         self.trust.meet(peer, hello.memory, cluster_id, last_index)
         if hello.memory is Memory.LOST:
             _log.warning("peer_on_probation", extra={"peer": peer})
+        if self._promises.votes_after_term and not self._promises.is_on_probation:
+            # Our hello may have left before the end, and the end was told when there was no link.
+            self._send(peer, ProbationEnded())
         self.refresh()
 
     def on_message(self, peer: str, message: MembershipMessage) -> None:
