@@ -16,7 +16,7 @@ that is delayed meanwhile would start early, by as long as wall time jumps when 
 Source: docs/decisions/0007-cluster-time.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from raftq.protocol import limits
@@ -91,6 +91,10 @@ class LeaderClock:
     def heard(self, voter: str, wall_at_ms: int) -> None:
         """Note the wall clock that a voter told just now."""
         self._heard[voter] = wall_at_ms - self._monotonic() * 1_000
+
+    def keep(self, voters: Collection[str]) -> None:
+        """Forget the clocks of everybody else: who was removed counts no longer."""
+        self._heard = {voter: each for voter, each in self._heard.items() if voter in voters}
 
     @property
     def is_known(self) -> bool:

@@ -1,5 +1,7 @@
 """Who may lead, and when a leader may answer a read."""
 
+from collections.abc import Collection
+
 import pytest
 
 from raftq.consensus.peers.messages import (
@@ -14,6 +16,7 @@ from raftq.consensus.peers.messages import (
     TimeoutNow,
 )
 from raftq.consensus.raft.elector import ElectionTimes, Elector
+from raftq.consensus.raft.roll import fixed_roll
 
 TIMES = ElectionTimes(timeout=0.5, heartbeat=0.1)
 
@@ -63,6 +66,9 @@ class FakeClocks:
 
     def heard(self, voter: str, wall_at_ms: int) -> None:
         self.told[voter] = wall_at_ms
+
+    def keep(self, voters: Collection[str]) -> None:
+        self.told = {voter: told for voter, told in self.told.items() if voter in voters}
 
 
 class Node:
@@ -239,3 +245,13 @@ def test_answers_of_another_term_confirm_nothing(node: Node) -> None:
     node.elector.tick()
     node.elector.on_message("n2", HeartbeatReply(4, 2, WALL_MS))
     assert answers == []
+
+
+def test_the_clock_of_a_voter_that_was_removed_is_forgotten(node: Node) -> None:
+    node.raft.is_leader = True
+    node.elector.tick()
+    for peer in ("n2", "n3"):
+        node.elector.on_message(peer, HeartbeatReply(5, 1, WALL_MS))
+    assert sorted(node.clocks.told) == ["n2", "n3"]
+    node.elector.roll = fixed_roll(["n3", "n4"])
+    assert sorted(node.clocks.told) == ["n3"]

@@ -98,6 +98,17 @@ def test_wall_time_is_the_median_of_the_voters_clocks() -> None:
     assert clock.wall_ms == 1_000_000 + 1_000 + 5
 
 
+def test_a_clock_that_is_not_kept_moves_the_median_no_more() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.heard("n2", times.wall - 86_400_000)
+    clock.heard("n3", times.wall)
+    clock.keep(["n3", "n4"])  # n4 takes the place of n2, on the same machine.
+    clock.heard("n4", times.wall - 86_400_000)
+    assert clock.wall_ms == times.wall
+
+
 def test_of_two_clocks_the_earlier_counts_because_a_delay_is_never_cut_short() -> None:
     times = Times()
     clock = times.clock()

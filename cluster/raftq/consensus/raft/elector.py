@@ -26,7 +26,7 @@ from raftq.consensus.peers.messages import (
     TermNote,
     TimeoutNow,
 )
-from raftq.consensus.raft.roll import fixed_roll
+from raftq.consensus.raft.roll import Roll, fixed_roll
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,9 @@ class VoterClocks(Protocol):
         ...
 
     def heard(self, voter: str, wall_at_ms: int) -> None: ...
+    def keep(self, voters: Collection[str]) -> None:
+        """Forget the clocks of everybody else."""
+        ...
 
 
 class LogEnd(Protocol):
@@ -132,8 +135,7 @@ class Elector:
     ) -> None:
         self._raft = raft
         self._log = log
-        self.roll = fixed_roll(peers)
-        """Whose answers count; replaced when that changes."""
+        self._roll = fixed_roll(peers)
         self._right = right or _FullRight()
         self._times = times
         self._clock = clock
@@ -155,6 +157,16 @@ class Elector:
         self._confirmed: dict[str, int] = {}
         self._reads: deque[_Read] = deque()
         self._transfer_term: int | None = None
+
+    @property
+    def roll(self) -> Roll:
+        """Whose answers count; replaced when that changes."""
+        return self._roll
+
+    @roll.setter
+    def roll(self, roll: Roll) -> None:
+        self._roll = roll
+        self._clocks.keep(roll.counted)
 
     @property
     def _may_campaign(self) -> bool:
