@@ -9,6 +9,7 @@ FIVE_NODES = ("crashes", "partitions", "mixed", "lagging", "stale-acks", "stale-
 
 FOUND = (
     ("bad-disks", 3, 17),  # The mark behind a sync found the disk full, and nobody was told.
+    ("membership", 3, 333),  # Under load, an added node was never sent a snapshot.
 )
 """Runs that once showed a bug in raftq."""
 

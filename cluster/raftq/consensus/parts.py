@@ -165,10 +165,14 @@ class Parts:
         self.links = around.links
 
     def _followers_passed(self, index: int) -> bool:
-        """Tell whether cutting the log at an index leaves every connected follower served."""
+        """Tell whether cutting the log at an index leaves every connected follower served.
+
+        Who is behind the whole log needs a snapshot in any case, and gets none while one is being
+        written: waiting for it would keep it waiting for ever.
+        """
         matched, reachable = self.guard.matched, self.links.reachable()
         return not self.engine.is_leader or all(
-            matched.get(peer, 0) >= index
+            not self.log.first_index <= matched.get(peer, 0) < index
             for peer in self.membership.roll.others
             if reachable.get(peer)
         )

@@ -24,6 +24,8 @@ from raftq.protocol.messages import Call, Command, CommandReply, FoundCluster, R
 _log = logging.getLogger(__name__)
 
 _TIMER_SECONDS: Final = 0.02
+_PATIENCE_WITH_TRANSFER: Final = 4
+"""How much longer the log may become while a peer is sent the snapshot before."""
 _ENTRIES_BEHIND_MAX: Final = 1_000
 """A follower that lacks more committed entries than this is not ready."""
 
@@ -287,8 +289,10 @@ class RaftReplica:
             return
         if self.parts.engine.applied_index - log.first_index < 2:
             return
-        bytes_max = max(self.config.snapshot_bytes, self.machine.live_payload_bytes)
-        if len(log) > self.config.snapshot_entries or log.payload_bytes > bytes_max:
+        patience = _PATIENCE_WITH_TRANSFER if self.parts.peering.is_sending_snapshot else 1
+        entries_max = patience * self.config.snapshot_entries
+        bytes_max = patience * max(self.config.snapshot_bytes, self.machine.live_payload_bytes)
+        if len(log) > entries_max or log.payload_bytes > bytes_max:
             self.parts.engine.request_snapshot()
 
     def on_durable(self) -> None:

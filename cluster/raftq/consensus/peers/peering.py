@@ -192,6 +192,11 @@ class Peering:
         self._paused[peer] = self._clock() + _PAUSE_SECONDS
         self._engine.set_connected(peer, False)
 
+    @property
+    def is_sending_snapshot(self) -> bool:
+        """Whether a peer is in the middle of a snapshot, which another one would break off."""
+        return self._snapshot_sender.is_sending
+
     # ------------------------------------------------------------ to the links
 
     def send(self, peer: str, message: PeerMessage) -> bool:

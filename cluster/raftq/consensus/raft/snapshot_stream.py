@@ -60,6 +60,11 @@ class SnapshotSender:
             del self._streams[peer]
         return part
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a stream has begun and not ended."""
+        return bool(self._streams)
+
     def forget(self, peer: str) -> None:
         """End the stream to a peer whose connection is gone."""
         self._streams.pop(peer, None)
