@@ -169,9 +169,11 @@ class Timeline:
         times = [operation.invoked_at_ms for operation in self.operations]
         times += [each.ended_at_ms for each in self.operations if each.ended_at_ms is not None]
         passed_ms = max(times, default=0.0) - min(times, default=0.0)
+        wall_ms = passed_ms + self.bounds.wall_error_ms
+        is_one_too_many = len(acks) >= limits.RESULTS_KEPT_MAX
         return (
-            passed_ms + self.bounds.wall_error_ms >= limits.RESULT_RETENTION_MS
-            or len(acks) >= limits.RESULTS_KEPT_MAX
+            wall_ms >= limits.RESULT_RETENTION_MS
+            or (is_one_too_many and wall_ms >= limits.RETRY_MEMORY_MS)
             or kept_bytes >= limits.RESULT_BYTES_KEPT_MAX
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypeVar
@@ -50,7 +50,9 @@ class Plan:
     settings: NodeSettings = field(default_factory=NodeSettings)
     load: Load = field(default_factory=Load)
     wall_error_ms: float = 50.0
-    """The most that wall clocks differ; see `checks.Bounds`."""
+    """The most that the cluster's wall time is wrong; see `checks.Bounds`."""
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Limits that are other in this run, besides `seams.OTHER_LIMITS`."""
 
 
 @dataclass(slots=True)
@@ -246,7 +248,7 @@ def run_in(cluster: SimCluster, scenario: "Scenario", use: Callable[[SimCluster]
     gc.disable()  # Coroutines of dead processes must end when the world does, not at any moment.
     try:
         with ExitStack() as stack:
-            stack.enter_context(replaced(cluster.world, cluster.files_of))
+            stack.enter_context(replaced(cluster.world, cluster.files_of, cluster.plan.limits))
             stack.enter_context(patched(patches(cluster.observer)))
             try:
                 cluster.run(scenario)

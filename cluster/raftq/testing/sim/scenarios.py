@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from raftq.testing.sim import member_trials, memberships, stale_acks, trials
+from raftq.testing.sim import clock_trials, member_trials, memberships, stale_acks, trials
 from raftq.testing.sim.clients import Load
 from raftq.testing.sim.cluster import Plan, SimCluster
 from raftq.testing.sim.faults import (
@@ -193,23 +193,6 @@ async def rolling_restart(cluster: SimCluster) -> None:
         await asyncio.sleep(cluster.random.uniform(0.6, 1.5))
 
 
-async def clock_steps(cluster: SimCluster) -> None:
-    """Wall clocks jump, leaders change: no lease may suffer, no delay may end early."""
-    end = cluster.world.now + cluster.plan.seconds
-    bound_ms = _STEP_MS
-    cluster.wall_error_ms += 2 * bound_ms
-    while cluster.world.now < end:
-        node = cluster.random.choice(cluster.nodes)
-        node.clock.wall_error_ms = cluster.random.uniform(-bound_ms, bound_ms)
-        cluster.world.note(f"{node.name} wall clock is off by {node.clock.wall_error_ms:.0f} ms")
-        if cluster.random.random() < 0.3:
-            await freeze(cluster, cluster.random.uniform(0.3, 2.5))
-        elif cluster.random.random() < 0.3 and node.is_up:
-            node.kill()
-            await bring_back(cluster, node, 0.2)
-        await pause(cluster, 0.4)
-
-
 async def freezes(cluster: SimCluster) -> None:
     """Nodes and workers are frozen, for longer than elections and leases take."""
     end = cluster.world.now + cluster.plan.seconds
@@ -287,12 +270,12 @@ async def mixed(cluster: SimCluster) -> None:
 
 
 _STOP_SECONDS: Final = 3.0
-_STEP_MS: Final = 8_000.0
 _BUSY_LOG: Final = NodeSettings(snapshot_entries=60, segment_bytes=6_000, snapshot_seconds=0.08)
 _SMALL_LOG: Final = NodeSettings(snapshot_entries=250, segment_bytes=16_000)
 _PLAN: Final = Plan(settings=_SMALL_LOG)
 _READERS: Final = replace(_PLAN, load=Load(workers=4, readers=4, pause=0.03))
 _LIGHT: Final = replace(_PLAN, load=Load(producers=9, workers=1, runners=0, readers=0, pause=0.15))
+_CLOCKS: Final = replace(_PLAN, load=Load(delay_max=8.0), wall_error_ms=clock_trials.WALL_ERROR_MS)
 _IDLE: Final = replace(_PLAN, load=Load(producers=1, workers=0, runners=0, pause=0.5))
 
 SCENARIOS: Final[dict[str, Scenario]] = {
@@ -306,7 +289,24 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "followers need snapshots, nodes die meanwhile", lagging, Plan(settings=_BUSY_LOG)
     ),
     "rolling-restart": Scenario("every node is stopped and started", rolling_restart, _PLAN),
-    "clock-steps": Scenario("wall clocks jump while leaders change", clock_steps, _PLAN),
+    "clock-steps": Scenario(
+        "one wall clock jumps while leaders change", clock_trials.clock_steps, _CLOCKS
+    ),
+    "two-clocks": Scenario(
+        "one of the two nodes that are left has a clock that is behind",
+        clock_trials.two_clocks,
+        _CLOCKS,
+    ),
+    "silence": Scenario(
+        "all clients stand still for long",
+        clock_trials.silence,
+        replace(_PLAN, limits={"LEASE_TIME_STEP_MAX_MS": 400}),
+    ),
+    "short-memory": Scenario(
+        "few finished tasks are remembered, while processes are killed",
+        crashes,
+        replace(_PLAN, seconds=4.0, limits={"RESULTS_KEPT_MAX": 10}),
+    ),
     "freezes": Scenario(
         "nodes and workers stand still", freezes, replace(_PLAN, load=Load(lease=1.0))
     ),

@@ -6,7 +6,7 @@ at that moment. One world at a time.
 """
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,12 +96,15 @@ _BUGS = {"native_connection_failed", "forwarded_call_failed", "call_failed", "co
 
 
 @contextmanager
-def replaced(world: World, files_of: "dict[str, ProcessFiles]") -> Generator[None]:
+def replaced(
+    world: World, files_of: "dict[str, ProcessFiles]", other_limits: Mapping[str, int]
+) -> Generator[None]:
     """Direct everything to a world for the length of a block.
 
     Args:
         world: The world.
         files_of: The files of each node; its data folder is `/node/…`.
+        other_limits: Limits that are other in this run, besides `OTHER_LIMITS`.
     """
     seams = _Seams(world, files_of)
     patches: list[Patch] = [
@@ -110,7 +113,7 @@ def replaced(world: World, files_of: "dict[str, ProcessFiles]") -> Generator[Non
         (pysyncobj_module, "os", seams),
         (serializer_module, "open", seams.open),
         (segment_module, "os", seams),
-        *((limits, name, value) for name, value in OTHER_LIMITS.items()),
+        *((limits, name, value) for name, value in {**OTHER_LIMITS, **other_limits}.items()),
     ]
     with patched(patches), _listening(world):
         yield

@@ -5,10 +5,12 @@ from math import inf
 from typing import Final, cast
 
 from raftq.consensus import leader_clock as leader_clock_module
+from raftq.consensus.leader_clock import LeaderClock
 from raftq.consensus.peers.messages import RaftMessage, TermNote
 from raftq.consensus.raft.elector import Elector
 from raftq.consensus.raft.engine import Engine
 from raftq.core.state import State
+from raftq.protocol import limits
 from raftq.testing.sim.mutations.mutation import Inside, Mutation
 from raftq.testing.sim.patching import Patch, original
 
@@ -98,6 +100,35 @@ def _wall_max() -> list[Patch]:
     return [(State, "advance", back)]
 
 
+def _cluster_time() -> list[Patch]:
+    def own(self: Inside) -> int:
+        return int(self._wall_ms())
+
+    return [(LeaderClock, "wall_ms", property(own))]
+
+
+def _clock_quorum() -> list[Patch]:
+    return [(LeaderClock, "is_known", property(lambda _: True))]
+
+
+def _carried_time() -> list[Patch]:
+    def applied(self: Inside, wall_now_ms: int) -> None:
+        """Forget what was reached, so that the median alone counts."""
+
+    return [(LeaderClock, "applied", applied)]
+
+
+def _lease_backlog() -> list[Patch]:
+    def stamp(self: Inside) -> tuple[int, int]:
+        """Leave what the entry cannot carry to the next one."""
+        self.look()
+        carried_ms = min(int(self._pending_ms), limits.LEASE_TIME_STEP_MAX_MS)
+        self._pending_ms -= carried_ms
+        return carried_ms, self.wall_ms
+
+    return [(LeaderClock, "stamp", stamp)]
+
+
 MUTATIONS: Final[dict[str, Mutation]] = {
     "pre-vote": Mutation(
         "a node campaigns without asking, and is heard by nodes that follow a leader",
@@ -136,6 +167,27 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "grace-period": Mutation(
         "leases age from the first moment of a leadership", _grace, ("steady",)
+    ),
+    "lease-backlog": Mutation(
+        "lease time of long silence ages the leases that are granted after it",
+        _lease_backlog,
+        ("silence",),
+    ),
+    "cluster-time": Mutation(
+        "wall time is the leader's own clock", _cluster_time, ("clock-steps",)
+    ),
+    "clock-quorum": Mutation(
+        "a leader proposes before it knows a majority's clocks",
+        _clock_quorum,
+        ("clock-steps",),
+        not_shown_because="a follower answers the first heartbeat at once, and the first entry only "
+        "when its disk has it, on the same link, so the clocks are known before a leader serves; "
+        "a unit test of the clock has it",
+    ),
+    "carried-time": Mutation(
+        "wall time stands still while the median is behind what was reached",
+        _carried_time,
+        ("two-clocks", "clock-steps"),
     ),
     "wall-clock-max": Mutation("wall time may go back", _wall_max, ("clock-steps", "crashes")),
 }

@@ -8,8 +8,10 @@ from raftq.client.calling import Calling
 from raftq.consensus.peers.forwarding import Forwarder
 from raftq.consensus.proposer import Proposer
 from raftq.core.machine import Applied, Machine
+from raftq.core.outcomes import Outcomes
 from raftq.core.request_memory import RequestMemory
 from raftq.core.state import State
+from raftq.protocol import limits
 from raftq.protocol.errors import NoLeader
 from raftq.protocol.messages import (
     Call,
@@ -122,6 +124,15 @@ def _enqueue_once() -> list[Patch]:
     return [(Machine, "_enqueue", forgetful)]
 
 
+def _retry_memory() -> list[Patch]:
+    pop_old = cast("Callable[[Inside, int], object]", original(Outcomes, "pop_old"))
+
+    def by_number(self: Inside, wall_now_ms: int) -> object:
+        return pop_old(self, wall_now_ms + limits.RETRY_MEMORY_MS)
+
+    return [(Outcomes, "pop_old", by_number)]
+
+
 def _lease_once() -> list[Patch]:
     def recall(self: Inside, worker: str, request_id: str) -> tuple[int, ...]:
         return ()
@@ -231,6 +242,11 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "enqueue-once": Mutation(
         "an id that was enqueued before makes a new task", _enqueue_once, ("crashes",)
+    ),
+    "retry-memory": Mutation(
+        "a finished task is forgotten as soon as enough others have finished",
+        _retry_memory,
+        ("short-memory",),
     ),
     "lease-once": Mutation(
         "a repeated lease call grants other leases", _lease_once, ("crashes", "mixed")
