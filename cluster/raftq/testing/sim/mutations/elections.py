@@ -180,7 +180,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         "a leader proposes before it knows a majority's clocks",
         _clock_quorum,
         ("clock-steps",),
-        not_shown_because="a follower answers the first heartbeat at once, and the first entry only "
+        not_shown_because="a follower answers the first heartbeat at once, and the first entry "
         "when its disk has it, on the same link, so the clocks are known before a leader serves; "
         "a unit test of the clock has it",
     ),
