@@ -226,12 +226,13 @@ class TcpLinks:
             self._require_proof(stream, hello.sender)
         self._check(hello, dialled)
         refusal = self.receiver.refuse(hello)
+        if refusal is None and dialled is None:
+            await stream.write(bytes(encode_frame(self.receiver.hello_for(hello.sender))))
+            refusal = self.receiver.refuse(hello)  # It may have been removed during the write.
         if refusal is not None:
             if refusal.farewell is not None and dialled is None:
                 await stream.write(bytes(encode_frame(refusal.farewell)))
             raise InvalidRequest(refusal.reason)
-        if dialled is None:
-            await stream.write(bytes(encode_frame(self.receiver.hello_for(hello.sender))))
         return hello
 
     def _require_proof(self, stream: Stream, node: str) -> None:
