@@ -44,10 +44,11 @@ def _scalars(info: inspect.Type) -> st.SearchStrategy[object]:
             return st.integers(
                 -(2**63) if least is None else least, 2**64 - 1 if greatest is None else greatest
             )
-        case inspect.StrType(pattern=pattern, max_length=longest):
+        case inspect.StrType(pattern=pattern, min_length=shortest, max_length=longest):
             if pattern is not None:
                 return st.from_regex(pattern, fullmatch=True)
-            return st.text(max_size=min(longest or _BYTES_LENGTH_MAX, _BYTES_LENGTH_MAX))
+            greatest = min(longest or _BYTES_LENGTH_MAX, _BYTES_LENGTH_MAX)
+            return st.text(min_size=shortest or 0, max_size=greatest)
         case inspect.BytesType(min_length=shortest):
             least = shortest or 0
             return st.binary(min_size=least, max_size=max(least, _BYTES_LENGTH_MAX * (not least)))

@@ -23,6 +23,7 @@ _CLUSTER: Final[dict[str, object]] = {
             "peer_address": "127.0.0.1:7621",
             "role": "follower",
             "reachable": True,
+            "is_voter": True,
         }
     ],
 }

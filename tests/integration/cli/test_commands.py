@@ -173,7 +173,7 @@ def test_the_cluster_is_shown_in_words_and_as_json(shell: Shell, words: tuple[st
         *("state_hash", "nodes"),
     }
     assert [node["id"] for node in facts["nodes"]] == ["n1", "n2", "n3"]
-    keys = {"id", "native_address", "http_address", "peer_address", "role", "reachable"}
+    keys = {"id", "native_address", "http_address", "peer_address", "role", "reachable", "is_voter"}
     assert all(set(node) == keys for node in facts["nodes"])
     assert sorted(node["role"] for node in facts["nodes"]).count("leader") == 1
     table = shell(*words).out
@@ -326,4 +326,4 @@ def test_inspect_shows_a_folder_and_its_files(shell: Shell) -> None:
     assert "n1" in raftq("inspect", str(folder)).out
     assert json.loads(raftq("inspect", str(folder), "--json").out)
     ended = raftq("inspect", str(Path("/nowhere")))
-    assert (ended.code, ended.out) == (1, "") and "none of raftq's files" in ended.err
+    assert (ended.code, ended.out) == (1, "") and "/nowhere" in ended.err
