@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.deployment import DEPLOY, installed, passes
 
-from raftq.node.main import EXIT_SETTING, EXIT_STORAGE
+from raftq.node.main import EXIT_REMOVED, EXIT_SETTING, EXIT_STORAGE
 from raftq.node.settings import SETTINGS
 
 UNIT = DEPLOY / "systemd" / "raftqd@.service"
@@ -39,7 +39,7 @@ def test_the_unit_is_hardened() -> None:
 
 
 def test_a_node_that_cannot_start_again_is_not_started_again() -> None:
-    assert setting("RestartPreventExitStatus") == f"{EXIT_SETTING} {EXIT_STORAGE}"
+    assert setting("RestartPreventExitStatus") == f"{EXIT_SETTING} {EXIT_STORAGE} {EXIT_REMOVED}"
     assert setting("Restart") == "on-failure"
 
 
