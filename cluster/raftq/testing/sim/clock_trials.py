@@ -10,7 +10,9 @@ from raftq.testing.sim.trials import others, the_leader
 WALL_ERROR_MS: Final = 2_500.0
 """The most by which the cluster's wall time may be wrong here. It is far less than the wrong clock
 is: the median leaves that one out. It falls behind by the time in which nothing was committed, if
-the next leader knows only its own clock and the wrong one."""
+a restarted node leads next and knows only its own clock and the wrong one."""
+TWO_RESTARTS_MS: Final = 4_000.0
+"""The same, when that happens twice before a third clock is heard."""
 _FAR_MS: Final = 100_000.0
 _NEAR_MS: Final = 8_000.0
 

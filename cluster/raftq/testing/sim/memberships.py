@@ -105,3 +105,34 @@ async def forgetful(cluster: SimCluster) -> None:
         for node in (leader, *kept):
             node.start()
         await asyncio.sleep(cluster.random.uniform(1.0, 2.0))
+
+
+async def new_disk(cluster: SimCluster) -> None:
+    """A follower's disk is replaced by an empty one, as the operator's page allows it.
+
+    All others run and are level, and nothing else happens until the node has caught up: a node
+    that forgot its vote and its log may not be needed for a majority meanwhile.
+    """
+    await asyncio.sleep(1.5)
+    for _ in range(max(1, int(cluster.plan.seconds / 4))):
+        followers = [n for n in cluster.nodes if n.replica is not None and not n.replica.is_leader]
+        node = cluster.random.choice(followers)
+        node.kill()
+        await asyncio.sleep(1.0)
+        node.wipe()
+        node.start()
+        deadline = cluster.world.now + 20.0
+        while cluster.world.now < deadline:
+            await asyncio.sleep(0.1)
+            if node.replica is not None and node.replica.view().not_ready_reason is None:
+                break
+        await asyncio.sleep(0.5)
+    await crashes_once(cluster)
+
+
+async def crashes_once(cluster: SimCluster) -> None:
+    """Kill the leader, if there is one."""
+    for node in cluster.nodes:
+        if node.replica is not None and node.replica.is_leader:
+            node.kill()
+            await bring_back(cluster, node, 0.5)

@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from raftq.testing.sim import clock_trials, member_trials, memberships, stale_acks, trials
+from raftq.testing.sim import (
+    clock_trials,
+    member_trials,
+    memberships,
+    moment_trials,
+    stale_acks,
+    trials,
+)
 from raftq.testing.sim.clients import Load
 from raftq.testing.sim.cluster import Plan, SimCluster
 from raftq.testing.sim.faults import (
@@ -207,37 +214,6 @@ async def freezes(cluster: SimCluster) -> None:
     await asyncio.gather(*frozen)
 
 
-async def new_disk(cluster: SimCluster) -> None:
-    """A follower's disk is replaced by an empty one, as the operator's page allows it.
-
-    All others run and are level, and nothing else happens until the node has caught up: a node
-    that forgot its vote and its log may not be needed for a majority meanwhile.
-    """
-    await asyncio.sleep(1.5)
-    for _ in range(max(1, int(cluster.plan.seconds / 4))):
-        followers = [n for n in cluster.nodes if n.replica is not None and not n.replica.is_leader]
-        node = cluster.random.choice(followers)
-        node.kill()
-        await asyncio.sleep(1.0)
-        node.wipe()
-        node.start()
-        deadline = cluster.world.now + 20.0
-        while cluster.world.now < deadline:
-            await asyncio.sleep(0.1)
-            if node.replica is not None and node.replica.view().not_ready_reason is None:
-                break
-        await asyncio.sleep(0.5)
-    await crashes_once(cluster)
-
-
-async def crashes_once(cluster: SimCluster) -> None:
-    """Kill the leader, if there is one."""
-    for node in cluster.nodes:
-        if node.replica is not None and node.replica.is_leader:
-            node.kill()
-            await bring_back(cluster, node, 0.5)
-
-
 async def mixed(cluster: SimCluster) -> None:
     """Everything at once, in any order."""
     end = cluster.world.now + cluster.plan.seconds
@@ -295,7 +271,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "two-clocks": Scenario(
         "one of the two nodes that are left has a clock that is behind",
         clock_trials.two_clocks,
-        _CLOCKS,
+        replace(_CLOCKS, wall_error_ms=clock_trials.TWO_RESTARTS_MS),
     ),
     "silence": Scenario(
         "all clients stand still for long",
@@ -310,7 +286,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "freezes": Scenario(
         "nodes and workers stand still", freezes, replace(_PLAN, load=Load(lease=1.0))
     ),
-    "new-disk": Scenario("a follower comes back with an empty disk", new_disk, _PLAN),
+    "new-disk": Scenario("a follower comes back with an empty disk", memberships.new_disk, _PLAN),
     "mixed": Scenario(
         "everything at once", mixed, Plan(settings=replace(_BUSY_LOG, snapshot_entries=120))
     ),
@@ -365,6 +341,16 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "no-majority": Scenario(
         "no node reaches another for a while",
         trials.no_majority,
+        replace(_PLAN, load=Load(call_timeout=0.9)),
+    ),
+    "received-power": Scenario(
+        "a follower loses power as soon as it has got a snapshot",
+        moment_trials.received_power,
+        Plan(settings=_BUSY_LOG),
+    ),
+    "one-door": Scenario(
+        "what one follower forwarded is cut off from its answers",
+        moment_trials.one_door,
         replace(_PLAN, load=Load(call_timeout=0.9)),
     ),
     "left-behind": Scenario("a candidate is cut off before the votes", trials.left_behind, _PLAN),

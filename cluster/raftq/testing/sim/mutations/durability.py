@@ -130,7 +130,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "snapshot-received-sync": Mutation(
         "a received snapshot's bytes are not synced",
         _lying(lambda path: path.name == "current.snapshot.1.tmp"),
-        ("lagging-power", "mixed"),
+        ("received-power", "lagging-power"),
     ),
     "snapshot-folder-sync": Mutation(
         "a snapshot's name is not synced",

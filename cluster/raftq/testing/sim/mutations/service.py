@@ -1,12 +1,13 @@
 """Mutations of the queue machine, of calls on the nodes, and of the client's retries."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, cast
 
 from raftq.client import calling as calling_module
 from raftq.client.calling import Calling
 from raftq.consensus.peers.forwarding import Forwarder
 from raftq.consensus.proposer import Proposer
+from raftq.consensus.replicated_state import ReplicatedState
 from raftq.core.machine import Applied, Machine
 from raftq.core.outcomes import Outcomes
 from raftq.core.request_memory import RequestMemory
@@ -188,14 +189,13 @@ def _empty_answers() -> list[Patch]:
 
 
 def _whole_dump() -> list[Patch]:
-    load = cast("Inside", original(Machine, "load")).__func__
+    install = cast("Callable[[Inside, Inside], None]", original(ReplicatedState, "install"))
 
-    def forgetful(cls: type[Machine], chunks: Iterable[bytes]) -> Machine:
-        machine = cast("Machine", load(cls, chunks))
-        cast("Inside", machine)._state.requests = RequestMemory()
-        return machine
+    def forgetful(self: Inside, machine: Inside) -> None:
+        machine._state.requests = RequestMemory()
+        install(self, machine)
 
-    return [(Machine, "load", classmethod(forgetful))]
+    return [(ReplicatedState, "install", forgetful)]
 
 
 def _determinism() -> list[Patch]:
@@ -223,9 +223,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "lost-link": Mutation(
         "what was forwarded when the link broke is said to have failed",
         _lost_link,
-        ("no-majority", "partitions", "mixed"),
-        not_shown_because="a call must be forwarded, be in the log and lose its link in one "
-        "moment, and then meet no leader until its client's deadline",
+        ("one-door",),
     ),
     "client-outcome": Mutation(
         "the client says that a call failed whose earlier try may have succeeded",
