@@ -1,11 +1,11 @@
 """PySyncObj 0.3.17, driven from outside: elections, log replication, commit, snapshot transfer.
 
-The only code that touches PySyncObj's insides, in seven places: the module names `createJournal`,
-`createPoller`, `PIPE_NOTIFIER_ENABLED`, `atomicReplace` and `Serializer` (`transmissions.py`), and
-two private methods:
-`__doApplyCommand`, overridden so that nothing is ever unpickled, and
-`__updateClusterConfiguration`, called when another member list is in force. Its threads, sockets,
-election timer, pickles, membership changes and code versions are all switched off.
+PySyncObj's insides are touched in seven places, all in `pysyncobj_seam.py` and `transmissions.py`:
+the module names `createJournal`, `createPoller`, `PIPE_NOTIFIER_ENABLED`, `atomicReplace` and
+`Serializer`, and two private methods: `__doApplyCommand`, overridden so that nothing is ever
+unpickled, and `__updateClusterConfiguration`, called when another member list is in force. Its
+threads, sockets, election timer, pickles, membership changes and code versions are all switched
+off.
 
 Who is replicated to and does not count (a learner; a voter on probation) is one of PySyncObj's
 read-only nodes, which it sends the log and counts nowhere. For each voter that does not count a
@@ -17,20 +17,22 @@ kept in `failure` and raised by the next `tick`, because PySyncObj swallows exce
 """
 
 from collections.abc import Callable, Collection
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol, cast
-from zlib import crc32
 
-import pysyncobj.serializer as serializer_module
-import pysyncobj.syncobj as pysyncobj_module
-from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj import SyncObjConf
 from pysyncobj.config import FAIL_REASON, SERIALIZER_STATE
 from pysyncobj.node import Node
-from pysyncobj.transport import Transport
 
 from raftq.consensus.peers.messages import NextIndex, RaftMessage, SnapshotPart
 from raftq.consensus.raft.members import ENTRY_MEMBERS, MemberList
+from raftq.consensus.raft.pysyncobj_seam import (
+    EngineTransport,
+    MemberNode,
+    Raft,
+    check_pysyncobj,
+    install_hooks,
+)
 from raftq.consensus.raft.raft_log import RaftLog
 from raftq.consensus.raft.roll import Roll, fixed_roll
 from raftq.consensus.raft.translation import append_entries, from_pysyncobj, to_pysyncobj
@@ -39,13 +41,9 @@ from raftq.protocol import limits
 from raftq.protocol.errors import StorageError
 from raftq.storage.journal import JournalEntry
 
-PYSYNCOBJ_VERSION: Final = "0.3.17"
-_PRIVATE: Final = ("_SyncObj__doApplyCommand", "_SyncObj__updateClusterConfiguration")
 ENTRY_COMMAND: Final = 16
 """Our command type in the log; PySyncObj carries it untouched."""
 _NO_OP_COMMAND: Final = 1
-_RECEIVED_SUFFIX: Final = ".1.tmp"
-"""How PySyncObj names a snapshot that it receives."""
 _NEVER_SECONDS: Final = 1e8
 """Switches off a timer of PySyncObj's."""
 
@@ -120,10 +118,10 @@ class Engine:
         self.log = log
         self._apply = apply
         self._snapshots = snapshots
-        self._nodes: dict[str, Node] = {peer: _Member(peer) for peer in peers}
+        self._nodes: dict[str, Node] = {peer: MemberNode(peer) for peer in peers}
         self._roll = fixed_roll(peers)
         self._connected: set[str] = set()
-        self._transport = _EngineTransport(self)
+        self._transport = EngineTransport(self)
         self._outbox: Outbox | None = None
 
         def on_state_changed(_old: int, _new: int) -> None:
@@ -151,14 +149,10 @@ class Engine:
             serializeChecker=snapshots.poll,
             onStateChanged=on_state_changed,
         )
-        pysyncobj_module.createJournal = lambda _file: log
-        pysyncobj_module.createPoller = lambda _kind: _NoPoller()
-        pysyncobj_module.PIPE_NOTIFIER_ENABLED = False
+        install_hooks(log, snapshots.path, snapshots.adopt)
         self._transmissions = Transmissions()
         self._transmissions.install()
-        serializer_module.atomicReplace = _adopt_received
-        _adopters[str(snapshots.path)] = snapshots.adopt
-        self._raft = _Raft(self, _Member(node), list(self._nodes.values()), conf, self._transport)
+        self._raft = Raft(self, MemberNode(node), list(self._nodes.values()), conf, self._transport)
         self._node = node
 
     def connect_outbox(self, outbox: Outbox) -> None:
@@ -260,7 +254,7 @@ class Engine:
             self._report(peer, True)
 
     def _node_of(self, peer: str) -> Node:
-        return self._nodes.setdefault(peer, _Member(peer))
+        return self._nodes.setdefault(peer, MemberNode(peer))
 
     # ------------------------------------------------------------ facts
 
@@ -410,31 +404,6 @@ class Engine:
         return last, previous, []
 
 
-def check_pysyncobj() -> None:
-    """Refuse to run on another PySyncObj than the one that was studied.
-
-    Raises:
-        StorageError: The version differs, or a private name that is used does not exist.
-    """
-    found = version("pysyncobj")
-    if found != PYSYNCOBJ_VERSION or not all(hasattr(SyncObj, name) for name in _PRIVATE):
-        raise StorageError(
-            f"PySyncObj {found} is installed; raftq is proven on {PYSYNCOBJ_VERSION} only: "
-            f"pip install pysyncobj=={PYSYNCOBJ_VERSION}"
-        )
-
-
-_adopters: Final[dict[str, Callable[[Path], None]]] = {}
-
-
-def _adopt_received(received: str, current: str) -> None:
-    """Stand in for PySyncObj's rename of a received snapshot, which checks and syncs nothing: a
-    power cut or a bad peer would cost this node the only snapshot it has."""
-    if not received.endswith(_RECEIVED_SUFFIX):
-        raise FileNotFoundError(f"{received}: a snapshot of our own is renamed by its writer")
-    _adopters[current](Path(received))
-
-
 _STAND_IN: Final = " (not counted)"
 
 
@@ -451,85 +420,6 @@ def _counted_names(roll: Roll) -> list[str]:
 def _role(roll: Roll, peer: str) -> int:
     """Tell what a peer is for PySyncObj: a node, a read-only node, or nothing."""
     return 2 if peer in roll.counted else int(peer in roll.others)
-
-
-class _Member(Node):
-    """A node whose hash is the same in every process: PySyncObj walks over sets of them, and a
-    simulated run must be repeatable."""
-
-    def __hash__(self) -> int:
-        return crc32(self.id.encode())
-
-
-class _Raft(SyncObj):
-    """SyncObj with one override: our entries are applied, and nothing is ever unpickled."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        node: Node,
-        others: list[Node],
-        conf: SyncObjConf,
-        transport: Transport,
-    ) -> None:
-        self._engine = engine
-        super().__init__(node, others, conf, nodeClass=Node, transport=transport)
-
-    def _SyncObj__doApplyCommand(self, command: bytes) -> object:
-        return self._engine.apply_entry(command)
-
-    def update_members(self, others: list[Node]) -> None:
-        """Count these nodes, and this one; what is known of the ones that stay is kept."""
-        self._SyncObj__updateClusterConfiguration(others)
-
-
-class _NoPoller:
-    """PySyncObj's own sockets are not used."""
-
-    def poll(self, timeout: float) -> None:
-        """Do nothing."""
-
-    def subscribe(self, *_args: object) -> None:
-        """Do nothing."""
-
-    def unsubscribe(self, *_args: object) -> None:
-        """Do nothing."""
-
-
-class _EngineTransport(Transport):
-    """PySyncObj's transport seam, joined to an Engine."""
-
-    ready = True
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(None, None, None)
-        self._engine = engine
-
-    def send(self, node: Node, message: dict[str, object]) -> bool:
-        """Called by PySyncObj for each message."""
-        self._engine.send(node.id, message)
-        return True
-
-    def addNode(self, node: Node) -> None:
-        """Do nothing: connections belong to the links."""
-
-    def dropNode(self, node: Node) -> None:
-        """Do nothing: connections belong to the links."""
-
-    def destroy(self) -> None:
-        """Do nothing: connections belong to the links."""
-
-    def report_connected(self, node: Node, connected: bool) -> None:
-        """Pass on whether a peer that counts can be reached."""
-        (self._onNodeConnected if connected else self._onNodeDisconnected)(node)
-
-    def report_readonly(self, node: Node, connected: bool) -> None:
-        """Pass on whether a peer that does not count can be reached."""
-        (self._onReadonlyNodeConnected if connected else self._onReadonlyNodeDisconnected)(node)
-
-    def report_message(self, node: Node | None, message: dict[str, object]) -> None:
-        """Pass on a message."""
-        self._onMessageReceived(node, message)
 
 
 SNAPSHOT_IDLE: Final = SERIALIZER_STATE.NOT_SERIALIZING
