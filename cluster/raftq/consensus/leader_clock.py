@@ -26,6 +26,8 @@ STEP_MAX_MS: Final = 200.0
 CARRIED_PACE: Final = 0.99
 """How fast wall time goes on by monotonic time alone: a little slow, so that time that was too far
 ahead is caught up with some day, and a clock that runs fast makes no task early."""
+WRONG_BY_MS: Final = 1_000
+"""Clocks that differ by more than this are not both right."""
 GRACE_MS: Final = 2_000.0
 
 
@@ -108,15 +110,21 @@ class LeaderClock:
 
     @property
     def wall_ms(self) -> int:
-        """The median of the known clocks, milliseconds since 1970; of two middle ones the earlier,
-        because of a clock that is ahead a delayed task would be early."""
+        """The median of the known clocks, milliseconds since 1970.
+
+        Of two middle ones the earlier, because of a clock that is ahead a delayed task would be
+        early. If the two differ so much that one of them is wrong, the one that agrees better with
+        the wall time reached so far.
+        """
         now_ms = self._monotonic() * 1_000
         clocks = sorted([self._wall_ms(), *(int(now_ms + each) for each in self._heard.values())])
-        median = clocks[(len(clocks) - 1) // 2]
+        median, other = clocks[(len(clocks) - 1) // 2], clocks[len(clocks) // 2]
         if self._reached is None:
             return median
         wall_at_ms, reached_ms = self._reached
         carried = wall_at_ms + int(CARRIED_PACE * (now_ms - reached_ms))
+        if other - median > WRONG_BY_MS and abs(other - carried) < abs(median - carried):
+            median = other
         return max(median, carried)
 
     def stamp(self) -> tuple[int, int]:

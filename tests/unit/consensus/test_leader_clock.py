@@ -189,3 +189,18 @@ def test_wall_time_that_is_ahead_is_caught_up_with() -> None:
         clock.heard("n2", times.wall)
         clock.applied(clock.stamp()[1])
     assert clock.stamp()[1] == times.wall
+
+
+def test_of_two_clocks_that_differ_by_a_day_the_one_counts_that_agrees_with_the_time_so_far() -> (
+    None
+):
+    times = Times()
+    clock = times.clock()
+    clock.start()
+    clock.heard("n2", times.wall - DAY_MS)
+    clock.applied(times.wall)
+    times.run(clock, 60_000)
+    times.wall += 60_000
+    assert clock.stamp()[1] == times.wall
+    clock.heard("n2", times.wall + DAY_MS)
+    assert clock.stamp()[1] == times.wall
