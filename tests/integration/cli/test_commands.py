@@ -299,6 +299,8 @@ def connections(cluster: LocalCluster) -> float:
 
 def test_an_interrupted_command_ends_with_130_and_strands_no_lease(shell: Shell) -> None:
     addresses = shell.cluster.addresses
+    # Not before it has connected: a signal in the middle of an interpreter's start may be lost.
+    wait_until(lambda: not connections(shell.cluster))
     process = start_raftq("lease", shell.queue, "--wait", "60s", RAFTQ_ADDRESSES=addresses)
     try:
         wait_until(lambda: connections(shell.cluster))

@@ -40,7 +40,7 @@ def undisturbed(cluster: LocalCluster) -> Iterator[None]:
 def say(node: NodeProcess, data: bytes) -> bytes:
     """Send bytes to the peer port of a node and return all that it answers."""
     with raw_socket(node.peer) as sock:
-        with suppress(ConnectionError):
+        with suppress(OSError):  # The node may have closed the connection already.
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
         return read_to_end(sock)
