@@ -1,6 +1,7 @@
 """Real clusters of node processes for tests, and programs of the command line."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -72,6 +73,8 @@ def start_raftq(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT | environment,
+        # A run in the background of a shell ignores SIGINT, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
