@@ -43,6 +43,7 @@ ONLY_FIVE: Final = ("stale-acks", "stale-link")
 
 FOUND: Final = (
     ("bad-disks", 3, 17),  # The mark behind a sync found the disk full, and nobody was told.
+    ("membership", 5, 1000),  # A removed node met one with an empty disk, and was never told.
 )
 """Runs that once showed a bug in raftq."""
 

@@ -75,6 +75,8 @@ class Membership:
         self.trust = Trust()
         self.roll = call_roll(introduction.node, history.current, ())
         self._linked: MemberList | None = None
+        self._guests: dict[str, int] = {}
+        """Who was let in for a newer list than this node's, with that list's index."""
 
     def join(self, engine: Engine, elector: Elector, guard: Guard, links: Links) -> None:
         """Give the parts that follow the list, and let them follow."""
@@ -122,8 +124,10 @@ class Membership:
 
     def follow(self) -> bool:
         """Let the links follow, from the pump; tell whether the list in force changed."""
-        committed = self.history.at(self._engine.commit_index)[1]
+        index, committed = self.history.at(self._engine.commit_index)
         linked = MemberList({**committed.members, **self.current.members})
+        if self._guests:
+            self._part_with_guests(index, linked)
         if linked == self._linked:
             return False
         before, self._linked = self._linked, linked
@@ -139,6 +143,18 @@ class Membership:
         )
         _log.info("members_changed", extra={"members": ", ".join(sorted(linked.members))})
         return True
+
+    def _part_with_guests(self, index: int, linked: MemberList) -> None:
+        """Tell guests whose list has been overtaken, and who are not in it, that they were removed.
+
+        One that has meanwhile brought or learned a newer list still is welcome when it comes again.
+        """
+        overtaken = [guest for guest, claimed in self._guests.items() if claimed < index]
+        for guest in overtaken:
+            del self._guests[guest]
+            if guest not in linked.members and self._promises.cluster_id is not None:
+                self._send(guest, NotMember(self._promises.cluster_id, index))
+                self._links.end(guest)
 
     def _addresses(self, peer: str, address: str) -> list[Address]:
         """Return where to try to reach a peer: by the list, and by this node's configuration,
@@ -194,6 +210,8 @@ class Membership:
     def meet(self, peer: str, hello: PeerHello) -> None:
         """Learn from a hello who may have forgotten something: the peer, or this node."""
         self.probation.meet(hello.cluster_id)
+        if not self._links_to(peer):
+            self._guests[peer] = hello.members_index
         cluster_id, last_index = self._promises.cluster_id, self._engine.log.last_index
         self.trust.meet(peer, hello.memory, cluster_id, last_index)
         if hello.memory is Memory.LOST:

@@ -50,3 +50,7 @@ class Links(Protocol):
     def set_peers(self, peers: Mapping[str, Sequence[tuple[str, int]]]) -> None:
         """Keep links to these nodes, and end those to others; each has addresses to try."""
         ...
+
+    def end(self, peer: str) -> None:
+        """End the link to a node, if there is one, after what is queued for it."""
+        ...

@@ -99,9 +99,7 @@ class TcpLinks:
         """Keep links to these nodes, and end those to others; each has addresses to try."""
         before, self._peers = self._peers, dict(peers)
         for peer in [peer for peer in before if peer not in peers]:
-            link = self._links.get(peer)
-            if link is not None:
-                link.end()
+            self.end(peer)
             dialler = self._dialers.pop(peer, None)
             if dialler is not None:
                 dialler.cancel()
@@ -110,6 +108,12 @@ class TcpLinks:
         if self._receiver is not None:
             for peer in [peer for peer in peers if peer not in before]:
                 self._start_dialling(peer)
+
+    def end(self, peer: str) -> None:
+        """End the link to a node, if there is one, after what is queued for it."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.end()
 
     def _start_dialling(self, peer: str) -> None:
         dialler = asyncio.create_task(self._dial_for_ever(peer), name=f"dial {peer}")
