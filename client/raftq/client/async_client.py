@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Final, TypeVar, cast
+from typing import Final, Self, TypeVar, cast
 from uuid import UUID
 
-from raftq.client.calling import Calling
+from raftq.client.calling import Calling, Calls
 from raftq.client.credentials import credentials
 from raftq.client.durations import Duration, milliseconds, seconds
 from raftq.client.endpoints import Endpoints, parse_addresses
@@ -89,10 +89,33 @@ class AsyncClient:
     ) -> None:
         chance = random or SystemRandom()
         endpoints = Endpoints(parse_addresses(addresses), chance, _loop_time)
-        self._calling = Calling(endpoints, name, chance, credentials(token, tls_ca))
+        calling = Calling(endpoints, name, chance, credentials(token, tls_ca))
+        self._begin(calling, timeout, chance, wall_ms or _wall_ms)
+
+    @classmethod
+    def over(
+        cls,
+        calls: Calls,
+        *,
+        random: Random,
+        wall_ms: Callable[[], int],
+        timeout: Duration = 10.0,
+    ) -> Self:
+        """Return a client whose calls are executed by something else than a cluster's nodes.
+
+        For tests: `raftq.testing` has a broker in memory that takes the place of a cluster.
+        """
+        client = cls.__new__(cls)
+        client._begin(calls, timeout, random, wall_ms)
+        return client
+
+    def _begin(
+        self, calls: Calls, timeout: Duration, random: Random, wall_ms: Callable[[], int]
+    ) -> None:
+        self._calling = calls
         self._timeout = seconds(timeout)
         self._giving_back: set[asyncio.Task[None]] = set()
-        self._new_id = Uuid7(wall_ms or _wall_ms, chance.getrandbits)
+        self._new_id = Uuid7(wall_ms, random.getrandbits)
         self._id_lock = threading.Lock()  # `Client` makes ids on its callers' threads.
 
     def new_id(self) -> bytes:

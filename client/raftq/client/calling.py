@@ -8,7 +8,7 @@ same ids, until its deadline. Errors of the request are raised at once.
 
 import asyncio
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from raftq.client.connection import PATIENCE_SECONDS, Connection, open_connection
 from raftq.client.credentials import Credentials
@@ -42,6 +42,28 @@ from raftq.protocol.messages import (
 _PAUSE_SECONDS: Final = 0.01
 _PAUSE_MAX_SECONDS: Final = 0.2
 _READS: Final = (TaskCall, QueueCall, ClusterCall)
+
+
+class Calls(Protocol):
+    """Who executes a client's calls: `Calling`, or something that stands in for a cluster."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        ...
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is anybody to call."""
+        ...
+
+    async def call(self, call: Call, timeout: float) -> object:
+        """Execute a call and return its reply; see `Calling.call`."""
+        ...
+
+    async def close(self) -> None:
+        """Execute no more calls."""
+        ...
 
 
 class Calling:
@@ -110,7 +132,7 @@ class Calling:
         tries = 0
         while True:
             if self.is_closed:
-                raise _closed_error(may_have_happened)
+                raise closed_error(may_have_happened)
             address = self._endpoints.choose()
             try:
                 reply = await self._try(address, call, deadline, wait_ends_at)
@@ -245,7 +267,8 @@ def _check(call: Call, reply: object) -> None:
         raise InternalError("the server's answer has not as many items as the call")
 
 
-def _closed_error(may_have_happened: bool) -> RaftqError:
+def closed_error(may_have_happened: bool) -> RaftqError:
+    """Return what the calls of a closed client hear."""
     if may_have_happened:
         return ConnectionLost("this client was closed before the answer came")
     return InvalidRequest("this client is closed")

@@ -7,7 +7,7 @@ of life, and the connection ends if there is none: a long poll must not wait for
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import msgpack
 import msgspec
@@ -46,10 +46,11 @@ from raftq.protocol.messages import (
 )
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 
+T = TypeVar("T")
 PATIENCE_SECONDS: Final = 1.0
 """How long a node may be silent when an answer is due."""
 _WATCH_SECONDS: Final = 0.5
-_REPLIES: Final[dict[type[Call], type[Reply]]] = {
+REPLIES: Final[dict[type[Call], type[Reply]]] = {
     Enqueue: Enqueued,
     LeaseCall: Leased,
     Ack: Settled,
@@ -63,6 +64,7 @@ _REPLIES: Final[dict[type[Call], type[Reply]]] = {
     RemoveMember: ClusterStatus,
     TransferLeadership: ClusterStatus,
 }
+"""What answers each call."""
 
 
 class Connection(asyncio.Protocol):
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
         """
         if self._is_lost:
             raise NoLeader("the connection is closed")
-        return self._expect(_REPLIES[type(call)], _frame(self._last_id + 1, timeout_ms, call))
+        return self._expect(REPLIES[type(call)], request_frame(self._last_id + 1, timeout_ms, call))
 
     def forget(self, future: "asyncio.Future[object]") -> None:
         """Drop a call whose answer nobody waits for any more."""
@@ -247,12 +249,24 @@ def _resolve(
         future.set_exception(codec.error_from_wire(error))
         return
     try:
-        future.set_result(msgspec.convert(result, kind, builtin_types=(bytes,)))
+        future.set_result(reply_from_wire(kind, result))
+    except InternalError as problem:
+        future.set_exception(problem)
+
+
+def reply_from_wire(kind: type[T], result: object) -> T:
+    """Return the typed reply of an unpacked response.
+
+    Raises:
+        InternalError: It is none.
+    """
+    try:
+        return msgspec.convert(result, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as problem:
-        future.set_exception(InternalError(f"the server's answer is malformed: {problem}"))
+        raise InternalError(f"the server's answer is malformed: {problem}") from None
 
 
-def _frame(call_id: int, timeout_ms: int, call: Call) -> bytes:
+def request_frame(call_id: int, timeout_ms: int, call: Call) -> bytes:
     """Return a call's bytes.
 
     Raises:

@@ -15,22 +15,18 @@ from msgspec import structs
 
 from raftq.consensus.contract import Replica, ReplicaView
 from raftq.core.machine import Applied
-from raftq.protocol import limits
 from raftq.protocol.addresses import address_text, parse_address
 from raftq.protocol.errors import (
     CommitTimeout,
     ConnectionLost,
-    DiskFull,
     LeadershipLost,
     NoLeader,
     NotLeader,
     NotReady,
     OutcomeUnknown,
-    QueueFull,
     RaftqError,
     ShuttingDown,
     UnavailableError,
-    UnknownTask,
     error_from_code,
 )
 from raftq.protocol.messages import (
@@ -54,6 +50,7 @@ from raftq.protocol.messages import (
     TaskCall,
     TransferLeadership,
 )
+from raftq.server.judging import admit, read
 from raftq.server.waiters import Waiters
 
 _PAUSE_SECONDS: Final = 0.015
@@ -190,7 +187,7 @@ class Service:
         if isinstance(call, ClusterCall):
             return self._cluster_status()
         if isinstance(call, TaskCall | QueueCall) and call.consistency is Consistency.STALE:
-            return self._read(call)
+            return read(self._replica.machine, call)
         if isinstance(call, LeaseCall):
             return await self._try_lease(call, deadline, wait_ends_at)
         return await self._try_leader(call, deadline)
@@ -239,7 +236,7 @@ class Service:
             return leased
         if isinstance(call, TaskCall | QueueCall):
             await self._replica.read_barrier(deadline)
-            return self._read(call)
+            return read(self._replica.machine, call)
         if isinstance(call, ClusterCall):
             # Clients' own are answered where they arrive; a node asks the leader for its word.
             await self._replica.read_barrier(deadline)
@@ -274,51 +271,10 @@ class Service:
             NotLeader, QueueFull, DiskFull: Nothing happened.
         """
         if isinstance(command, Enqueue):
-            self._admit(command)
+            if not self._replica.is_leader:
+                raise NotLeader("this node does not lead")
+            admit(self._replica.machine, command, self._disk_is_full)
         return self._replica.propose(command, deadline)
-
-    def _admit(self, command: Enqueue) -> None:
-        """Refuse new tasks over the limits; everything that makes room always passes.
-
-        A repetition passes too: its caller must learn that the tasks are there.
-        """
-        if not self._replica.is_leader:
-            raise NotLeader("this node does not lead")
-        try:
-            self._check_room(command)
-        except (QueueFull, DiskFull):
-            machine = self._replica.machine
-            if any(machine.task(task.id) is None for task in command.tasks):
-                raise
-
-    def _check_room(self, command: Enqueue) -> None:
-        machine = self._replica.machine
-        advice = limits.RETRY_AFTER_MS
-        if machine.live_tasks + len(command.tasks) > limits.TASKS_LIVE_MAX:
-            raise QueueFull(
-                f"the cluster holds {machine.live_tasks} unfinished tasks; the limit is "
-                f"{limits.TASKS_LIVE_MAX}: wait for workers to catch up",
-                retry_after_ms=advice,
-            )
-        if machine.live_payload_bytes > limits.PAYLOAD_BYTES_LIVE_MAX:
-            raise QueueFull(
-                f"unfinished tasks hold {machine.live_payload_bytes} payload bytes; the limit is "
-                f"{limits.PAYLOAD_BYTES_LIVE_MAX}: wait for workers to catch up",
-                retry_after_ms=advice,
-            )
-        if self._disk_is_full():
-            raise DiskFull(
-                "the leader's disk is nearly full: free some space on it", retry_after_ms=advice
-            )
-
-    def _read(self, call: TaskCall | QueueCall) -> Reply:
-        machine = self._replica.machine
-        if isinstance(call, QueueCall):
-            return machine.queue(call.queue)
-        status = machine.task(call.task_id)
-        if status is None:
-            raise UnknownTask("there is no such task, or it finished long ago and was forgotten")
-        return status
 
     # ------------------------------------------------------------ ReplicaListener
 
