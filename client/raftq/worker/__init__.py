@@ -1,9 +1,14 @@
-"""Workers: lease tasks, run a handler, keep the leases alive, record the outcome.
+"""Tasks and workers: declare functions as tasks of an `App`, enqueue them, run them.
 
-Owns the run loop of one worker process; imports `raftq.client` and `raftq.protocol` only.
+`App` and `current` are what most programs need. Below them, `run_worker` leases tasks of plain bytes
+and runs a handler. Imports `raftq.client` and `raftq.protocol` only.
 """
 
+from raftq.worker.app import App
+from raftq.worker.context import Context, current
+from raftq.worker.hooks import Hook
 from raftq.worker.loop import Worker, run_worker
 from raftq.worker.run import Handler, Run
+from raftq.worker.task import Task
 
-__all__ = ["Handler", "Run", "Worker", "run_worker"]
+__all__ = ["App", "Context", "Handler", "Hook", "Run", "Task", "Worker", "current", "run_worker"]

@@ -1,8 +1,9 @@
 """The run loop of one worker process.
 
-A task is leased only when a slot is free; every lease is extended until its outcome is recorded; a
-handler whose lease was lost is cancelled; a stopping worker finishes what it can and gives the
-rest back, which burns no attempt. Leader changes need no care here: the client hides them.
+A task is leased only when a slot is free, or as many more as are to be prefetched; every lease is
+extended until its outcome is recorded; a handler whose lease was lost is cancelled; a stopping
+worker finishes what it can and gives the rest back, which burns no attempt. Leader changes need no
+care here: the client hides them.
 """
 
 import asyncio
@@ -11,22 +12,24 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from raftq.client.async_client import AsyncClient
-from raftq.client.durations import Duration, seconds
+from raftq.client.durations import Duration, milliseconds, seconds
 from raftq.protocol import limits
-from raftq.protocol.errors import InvalidRequest, RaftqError, RequestError
-from raftq.protocol.messages import AckItem, ExtendItem, FailItem, RequeueItem
-from raftq.worker.run import Handler, Held, Run, failure, success
+from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.messages import AckItem, FailItem, LeasedTask, RequeueItem
+from raftq.worker.endings import GiveBack, RunCrashed, StillRunning
+from raftq.worker.holding import Held, Holding
+from raftq.worker.leasing import Leasing
+from raftq.worker.run import Handler, Run, failure, success
 from raftq.worker.settling import Settling
+from raftq.worker.slots import Slots
 
 _log = logging.getLogger(__name__)
 
-_EXTENDS_PER_LEASE: Final = 3
-_WAIT_SECONDS: Final = 20.0
-_PAUSE_SECONDS: Final = 0.5
 _CANCEL_SECONDS: Final = 2.0
 """How long cancelled handlers may clean up before their leases are given back all the same."""
 _SETTLE_SECONDS: Final = 5.0
@@ -41,6 +44,10 @@ class Worker:
         queues: One queue or several, tried in this order.
         handler: Runs one task.
         concurrency: Tasks that run at a time.
+        queue_limits: Queue → tasks of it that are held at a time. Queues with a limit are leased
+            from beside the others, whatever their order, and each keeps a slot for itself.
+        prefetch: Tasks that are leased beyond those that run. They are held back from other
+            workers, and a more urgent task that comes later waits for them.
         lease: How long a task is this worker's between two extensions.
         drain_timeout: How long `stop` lets running handlers finish.
         name: Of this worker; must be unique in the cluster.
@@ -56,28 +63,33 @@ class Worker:
         handler: Handler,
         *,
         concurrency: int = 16,
+        queue_limits: Mapping[str, int] | None = None,
+        prefetch: int = 0,
         lease: Duration = limits.LEASE_MS_DEFAULT / 1_000,
         drain_timeout: Duration = 10.0,
         name: str | None = None,
     ) -> None:
-        if not 1 <= concurrency <= limits.SETTLEMENTS_PER_CALL_MAX:
-            raise InvalidRequest(
-                f"concurrency is {concurrency}; allowed is 1 to {limits.SETTLEMENTS_PER_CALL_MAX}"
-            )
-        self._client = client
-        self._queues = [queues] if isinstance(queues, str) else list(queues)
+        _check_range("concurrency", concurrency, 1)
+        _check_range("prefetch", prefetch, 0)
+        names = [queues] if isinstance(queues, str) else list(queues)
         self._handler = handler
         self._concurrency = concurrency
-        self._lease_seconds = seconds(lease)
         self._drain_seconds = seconds(drain_timeout)
         # Process ids repeat: in containers every worker may be process 1 of the same host name.
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._request_id: str | None = None
-        self._running: set[asyncio.Task[None]] = set()
-        self._held: dict[int, Held] = {}
-        self._slot_is_free = asyncio.Event()
+        self._slots = Slots(concurrency + prefetch, names, queue_limits or {})
+        self._holding = Holding(client, seconds(lease), self._on_lost)
         self._stopping = asyncio.Event()
         self._abandoning = asyncio.Event()
+        self._leasing = Leasing(
+            client, self._slots, self.name, seconds(lease), self._on_leases, self._stopping
+        )
+        self._waiting: deque[Held] = deque()
+        """Leases that were prefetched."""
+        self._running: set[asyncio.Task[None]] = set()
+        self._crashing: set[asyncio.Task[None]] = set()
+        self._last_words: list[FailItem] = []
+        """Failures to be recorded when everything else has ended."""
         self._is_giving_back = False
         self._acks: Settling[AckItem] = Settling(
             client.ack_many, lambda item: len(item.result or b""), self._on_settled
@@ -85,15 +97,31 @@ class Worker:
         self._fails: Settling[FailItem] = Settling(
             client.fail_many, lambda item: 4 * len(item.error), self._on_settled
         )
+        self._requeues: Settling[RequeueItem] = Settling(
+            client.requeue_many, lambda item: 0, self._on_settled
+        )
         self.runs_total = 0
         self.failures_total = 0
+        self.crashes_total = 0
         self.lost_total = 0
+        self.given_up: str | None = None
+        """Why this worker stopped by itself: only the end of its process helps."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop, or stopped by itself."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Lease no more; finish what runs. A second call gives everything back at once."""
         if self._stopping.is_set():
-            self._abandoning.set()
+            self.abandon()
         self._stopping.set()
+
+    def abandon(self) -> None:
+        """Lease no more and give everything back at once."""
+        self._stopping.set()
+        self._abandoning.set()
 
     async def run(self) -> None:
         """Run tasks until `stop` was called and everything is settled or given back.
@@ -103,8 +131,8 @@ class Worker:
         Raises:
             RequestError: The cluster refuses what this worker asks for, like a bad queue name.
         """
-        leaser = asyncio.create_task(self._lease_until_stopped())
-        extender = asyncio.create_task(self._extend_for_ever())
+        leaser = asyncio.create_task(self._leasing.run())
+        extender = asyncio.create_task(self._holding.extend_for_ever())
         try:
             await asyncio.wait([leaser, extender], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -120,126 +148,114 @@ class Worker:
                 if not task.cancelled() and (error := task.exception()) is not None:
                     raise error
 
-    # ------------------------------------------------------------ leasing
-
-    async def _lease_until_stopped(self) -> None:
-        while not self._stopping.is_set():
-            free = self._concurrency - len(self._running)
-            if free <= 0:
-                self._slot_is_free.clear()
-                await self._unless_stopped(self._wait_for_slot())
-            else:
-                await self._unless_stopped(self._lease(free))
-
-    async def _wait_for_slot(self) -> None:
-        await self._slot_is_free.wait()
-
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await work, but cancel it when the worker is told to stop."""
-        task = asyncio.create_task(work)
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([stopping, task], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        task.cancel()  # A lease call gives back what it was granted before it ends.
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-
-    async def _lease(self, free: int) -> None:
-        """Wait for tasks and start them; a cluster in trouble is asked again after a pause.
-
-        After a failed call the same request is repeated, which returns the leases that it may
-        have been granted.
-        """
-        if self._request_id is None:
-            self._request_id = self._client.new_id().hex()
-        try:
-            leases = await self._client.lease(
-                self._queues,
-                worker=self.name,
-                count=min(free, limits.LEASES_PER_CALL_MAX),
-                lease=self._lease_seconds,
-                wait=_WAIT_SECONDS,
-                request_id=self._request_id,
-            )
-        except RequestError:
-            raise  # It will never be granted; to ask again and again would only hide it.
-        except RaftqError as error:
-            _log.warning("lease_failed", extra={"error": str(error)})
-            await asyncio.sleep(_PAUSE_SECONDS)
-            return
-        self._request_id = None
-        for lease in leases:
-            self._start(Run.of(lease))
-
-    def _start(self, run: Run) -> None:
-        if run.token in self._held:
-            return  # A repeated request returned a lease that runs here already.
-        task = asyncio.create_task(self._handle(run))
-        self._held[run.token] = Held(run, task)
-        self._running.add(task)
-        task.add_done_callback(self._on_ended)
-
-    def _on_ended(self, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
-        self._slot_is_free.set()
-
     # ------------------------------------------------------------ running
 
-    async def _handle(self, run: Run) -> None:
+    def _on_leases(self, leases: Sequence[LeasedTask]) -> int:
+        """Start what was leased, or keep it for the next free slot."""
+        new = 0
+        for lease in leases:
+            if lease.token in self._holding:
+                continue  # A repeated request returned a lease that runs here already.
+            new += 1
+            held = Held(Run.of(lease))
+            self._holding.add(held)
+            if len(self._running) < self._concurrency:
+                self._start(held)
+            else:
+                self._waiting.append(held)
+        return new
+
+    def _start(self, held: Held) -> None:
+        task = asyncio.create_task(self._handle(held))
+        held.task = task
+        self._running.add(task)
+        task.add_done_callback(lambda done: self._on_ended(held, done))
+
+    def _on_ended(self, held: Held, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        self._slots.ended(held.run.queue)
+        if self._waiting and not self._stopping.is_set():
+            self._start(self._waiting.popleft())
+
+    async def _handle(self, held: Held) -> None:
         """Run a handler and queue its outcome, unless the lease is lost or being given back."""
+        run = held.run
         self.runs_total += 1
         try:
             outcome = success(run, await self._handler(run))
+        except StillRunning as error:
+            self._give_up(failure(run, error))
+            return
+        except RunCrashed as error:
+            self._let_crash(run, error)
+            return
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if self._is_giving_back:
                 return  # Cut short by this worker: given back, not failed.
-            outcome = failure(run, error)
-        held = self._held.get(run.token)
-        if held is None:
+            outcome = self._gave_back(run, error) if isinstance(error, GiveBack) else None
+            outcome = outcome or failure(run, error)
+        self._settle(held, outcome)
+
+    def _settle(self, held: Held, outcome: AckItem | FailItem | RequeueItem) -> None:
+        if held.run.token not in self._holding:
             return
         held.is_over = True
         if isinstance(outcome, AckItem):
             self._acks.add(outcome)
-        else:
+        elif isinstance(outcome, FailItem):
             self.failures_total += 1
             self._fails.add(outcome)
+        else:
+            self._requeues.add(outcome)
 
-    def _on_settled(self, item: AckItem | FailItem, code: str) -> None:
-        self._held.pop(item.token, None)
+    def _on_settled(self, item: AckItem | FailItem | RequeueItem, code: str) -> None:
+        self._holding.remove(item.token)
         if code:
             self.lost_total += 1
             _log.warning("outcome_refused", extra={"token": item.token, "code": code})
 
-    async def _extend_for_ever(self) -> None:
-        """Prolong all leases with one call, three times in the life of each."""
-        pause = self._lease_seconds / _EXTENDS_PER_LEASE
-        lease_ms = int(self._lease_seconds * 1_000)
-        while True:
-            await asyncio.sleep(pause)
-            held = list(self._held.values())
-            items = [ExtendItem(each.run.token, lease_ms) for each in held]
-            try:
-                outcomes = await self._client.extend_many(items, timeout=pause)
-            except RaftqError as error:
-                _log.warning("extend_failed", extra={"error": str(error)})
-                continue
-            for each, outcome in zip(held, outcomes, strict=True):
-                if outcome.error_code and not each.is_over:
-                    self._lose(each)
-
-    def _lose(self, held: Held) -> None:
-        if self._held.pop(held.run.token, None) is None:
-            return
+    def _on_lost(self, held: Held) -> None:
         self.lost_total += 1
         _log.warning("lease_lost", extra={"token": held.run.token})
         held.run.lost.set()
-        held.task.cancel()
+        if held.task is not None:
+            held.task.cancel()
+        elif held in self._waiting:
+            self._waiting.remove(held)
+            self._slots.ended(held.run.queue)
+
+    def _gave_back(self, run: Run, error: GiveBack) -> RequeueItem:
+        _log.warning("run_given_back", extra={"token": run.token, "reason": str(error)})
+        if error.is_over:
+            self._stop_for_good(str(error))
+        return RequeueItem(run.token, milliseconds(error.delay_seconds))
+
+    def _give_up(self, failed: FailItem) -> None:
+        self.failures_total += 1
+        self._last_words.append(failed)
+        self._stop_for_good("a run ignores its time limit")
+
+    def _stop_for_good(self, reason: str) -> None:
+        if self.given_up is None:
+            self.given_up = reason
+            _log.error("worker_gives_up", extra={"reason": reason})
+        self._stopping.set()
+
+    def _let_crash(self, run: Run, error: RunCrashed) -> None:
+        self.crashes_total += 1
+        _log.error("run_crashed", extra={"token": run.token, "reason": str(error)})
+        telling = asyncio.create_task(self._holding.let_run_out(run.token, _SETTLE_SECONDS))
+        self._crashing.add(telling)
+        telling.add_done_callback(self._crashing.discard)
 
     # ------------------------------------------------------------ stopping
 
     async def _finish(self) -> None:
         """Let handlers finish for a while, record outcomes, give back what is left."""
+        prefetched = [held.run.token for held in self._waiting]
+        self._waiting.clear()
+        if prefetched:
+            await self._holding.give_back(_SETTLE_SECONDS, prefetched)
         await self._let_handlers_finish()
         self._is_giving_back = True
         for task in self._running:
@@ -248,13 +264,11 @@ class Worker:
             _, stubborn = await asyncio.wait(self._running, timeout=_CANCEL_SECONDS)
             if stubborn:
                 _log.error("handlers_ignore_cancellation", extra={"handlers": len(stubborn)})
-        await asyncio.gather(self._acks.drain(_SETTLE_SECONDS), self._fails.drain(_SETTLE_SECONDS))
-        items = [RequeueItem(token) for token in self._held]
-        self._held.clear()
-        try:
-            await self._client.requeue_many(items, timeout=_SETTLE_SECONDS)
-        except RaftqError as error:
-            _log.error("give_back_failed", extra={"leases": len(items), "error": str(error)})
+        for failed in self._last_words:
+            self._fails.add(failed)
+        settling = (self._acks, self._fails, self._requeues)
+        await asyncio.gather(*(each.drain(_SETTLE_SECONDS) for each in settling), *self._crashing)
+        await self._holding.give_back(_SETTLE_SECONDS)
 
     async def _let_handlers_finish(self) -> None:
         if not self._running:
@@ -268,6 +282,13 @@ class Worker:
         )
         abandoning.cancel()
         ended.cancel()
+
+
+def _check_range(what: str, value: int, low: int) -> None:
+    if not low <= value <= limits.SETTLEMENTS_PER_CALL_MAX:
+        raise InvalidRequest(
+            f"{what} is {value}; allowed is {low} to {limits.SETTLEMENTS_PER_CALL_MAX}"
+        )
 
 
 async def _wait_for(tasks: "set[asyncio.Task[None]]") -> None:

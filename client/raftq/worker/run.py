@@ -8,6 +8,7 @@ from typing import TypeAlias
 from raftq.client.async_client import error_text
 from raftq.protocol import limits
 from raftq.protocol.messages import AckItem, FailItem, LeasedTask
+from raftq.worker.errors import RunFailed
 
 
 @dataclass(slots=True, eq=False)
@@ -35,16 +36,6 @@ Handler: TypeAlias = Callable[[Run], Awaitable[bytes | None]]
 """Runs a task and returns its result; an exception is a failure."""
 
 
-@dataclass(slots=True, eq=False)
-class Held:
-    """A lease that this worker holds, from its grant until its outcome was judged."""
-
-    run: Run
-    task: "asyncio.Task[None]"
-    is_over: bool = False
-    """Whether the handler has ended and its outcome is on its way."""
-
-
 def success(run: Run, result: object) -> AckItem | FailItem:
     """Return what to record for a handler that returned.
 
@@ -65,6 +56,8 @@ def success(run: Run, result: object) -> AckItem | FailItem:
 
 def failure(run: Run, error: BaseException) -> FailItem:
     """Return what to record for a handler that raised."""
+    if isinstance(error, RunFailed):
+        return FailItem(run.token, error_text(error.text))
     kind = type(error).__name__
     try:
         text = f"{kind}: {error}"

@@ -1,0 +1,1 @@
+"""Values as bytes: arguments, results and the reasons of failed runs."""

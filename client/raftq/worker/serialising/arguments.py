@@ -1,0 +1,238 @@
+"""The parameters of a function: its arguments and its result as bytes, by its annotations.
+
+What is sent is read back before it leaves, by the same annotations that the worker reads it by. So
+an argument that the worker could not read, or would see as something else, is refused where it is
+enqueued, by name.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, get_args, get_type_hints
+
+from raftq.worker.errors import InvalidArguments, InvalidTask, UnreadableResult
+from raftq.worker.serialising.serializer import Serializer
+
+_CONTAINERS: Final = (list, tuple, set, frozenset, dict)
+"""Without a parameter of their own these hold anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a function, or its result."""
+
+    name: str
+    annotation: Any
+    decode: Callable[[bytes], object]
+    is_vague: bool
+    """Whether the annotation leaves open what comes back; what it does not say is lost."""
+
+
+class Arguments:
+    """The parameters of one task's function.
+
+    Annotations are looked at when the first arguments are, because they may name classes that are
+    defined further down.
+
+    Args:
+        function: The task's function.
+        task: The task's name, for errors.
+        serializer: Stores the values.
+    """
+
+    def __init__(self, function: Callable[..., object], task: str, serializer: Serializer) -> None:
+        self._function = function
+        self._task = task
+        self._serializer = serializer
+        self._signature = inspect.signature(function)
+        kinds = inspect.Parameter
+        named = self._signature.parameters.values()
+        self._positional = [
+            each.name
+            for each in named
+            if each.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+        ]
+        self._further = {each.kind: each.name for each in named}
+
+    def check(self) -> None:
+        """Look at the annotations now.
+
+        Raises:
+            InvalidTask: One of them can never be read, or names what is not there.
+        """
+        _ = self._parameters, self._result
+
+    def encode(
+        self, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> tuple[list[bytes], dict[str, bytes]]:
+        """Return arguments as bytes.
+
+        Raises:
+            InvalidArguments: They do not fit the function, or cannot be stored.
+        """
+        self._bind(args, kwargs)
+        positional = [
+            self._encode_one(self._parameter_at(index), value) for index, value in enumerate(args)
+        ]
+        named = {
+            name: self._encode_one(self._parameter_named(name), value, name)
+            for name, value in kwargs.items()
+        }
+        return positional, named
+
+    def decode(
+        self, args: Sequence[bytes], kwargs: Mapping[str, bytes]
+    ) -> tuple[list[object], dict[str, object]]:
+        """Return arguments as the annotations say.
+
+        Raises:
+            InvalidArguments: They do not fit the function.
+        """
+        self._bind(args, kwargs)
+        positional = [
+            self._decode_one(self._parameter_at(index), stored) for index, stored in enumerate(args)
+        ]
+        named = {
+            name: self._decode_one(self._parameter_named(name), stored, name)
+            for name, stored in kwargs.items()
+        }
+        return positional, named
+
+    def encode_result(self, value: object) -> bytes | None:
+        """Return a result as bytes; None stays None.
+
+        Raises:
+            InvalidArguments: It cannot be stored.
+        """
+        if value is None:
+            return None
+        try:
+            return self._serializer.encode(value)
+        except Exception as error:  # Whatever a serializer raises, it means no.
+            raise InvalidArguments(
+                f"the result of task {self._task!r} ({_kind(value)}) cannot be stored: {error}"
+            ) from None
+
+    def decode_result(self, stored: bytes | None) -> object:
+        """Return a result as the return annotation says.
+
+        Raises:
+            UnreadableResult: It is something else.
+        """
+        if stored is None:
+            return None
+        try:
+            return self._result.decode(stored)
+        except Exception as error:  # Whatever a serializer raises, it means no.
+            raise UnreadableResult(
+                f"the result of task {self._task!r} is not {self._result.annotation!r}: {error}; "
+                "`raw` has its bytes",
+                stored,
+            ) from None
+
+    # ------------------------------------------------------------ one argument
+
+    def _bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(
+                f"task {self._task!r} is {self._task}{self._signature}: {error}"
+            ) from None
+
+    def _encode_one(self, parameter: Parameter, value: object, name: str = "") -> bytes:
+        try:
+            stored = self._serializer.encode(value)
+        except Exception as error:  # Whatever a serializer raises, it means no.
+            raise self._invalid(
+                name or parameter.name,
+                f"({_kind(value)}) cannot be sent: {error}; send what it is made of, or give the "
+                "App a serializer that knows it",
+            ) from None
+        try:
+            read = parameter.decode(stored)
+        except Exception as error:
+            raise self._invalid(
+                name or parameter.name,
+                f"is {_kind(value)}, not {_shown(parameter.annotation)}: {error}",
+            ) from None
+        if parameter.is_vague and read != value:
+            raise self._invalid(
+                name or parameter.name,
+                f"({_kind(value)}) would arrive as something else, like a list for a tuple or a "
+                "str for a UUID: annotate it with its full type in the task's function",
+            )
+        return stored
+
+    def _decode_one(self, parameter: Parameter, stored: bytes, name: str = "") -> object:
+        try:
+            return parameter.decode(stored)
+        except Exception as error:  # Whatever a serializer raises, it means no.
+            raise self._invalid(
+                name or parameter.name, f"is not {_shown(parameter.annotation)}: {error}"
+            ) from None
+
+    def _invalid(self, name: str, problem: str) -> InvalidArguments:
+        return InvalidArguments(f"argument {name!r} of task {self._task!r} {problem}", name)
+
+    # ------------------------------------------------------------ annotations
+
+    def _parameter_at(self, index: int) -> Parameter:
+        if index < len(self._positional):
+            return self._parameters[self._positional[index]]
+        return self._parameters[self._further[inspect.Parameter.VAR_POSITIONAL]]
+
+    def _parameter_named(self, name: str) -> Parameter:
+        found = self._signature.parameters.get(name)
+        if found is not None and found.kind in (
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
+        ):
+            return self._parameters[name]
+        return self._parameters[self._further[inspect.Parameter.VAR_KEYWORD]]
+
+    @cached_property
+    def _parameters(self) -> dict[str, Parameter]:
+        return {name: self._parameter(name) for name in self._signature.parameters}
+
+    @cached_property
+    def _result(self) -> Parameter:
+        return self._parameter("return")
+
+    @cached_property
+    def _annotations(self) -> dict[str, Any]:
+        try:
+            return get_type_hints(self._function, include_extras=True)
+        except (NameError, AttributeError, TypeError, SyntaxError) as error:
+            raise InvalidTask(
+                f"the annotations of task {self._task!r} cannot be evaluated: {error}; what they "
+                "name must be imported when the program runs, not only for a type checker"
+            ) from None
+
+    def _parameter(self, name: str) -> Parameter:
+        annotation = self._annotations.get(name, Any)
+        try:
+            decode = self._serializer.decoder(annotation)
+        except Exception as error:  # Whatever a serializer raises, it means no.
+            what = "the result" if name == "return" else f"argument {name!r}"
+            raise InvalidTask(
+                f"{what} of task {self._task!r} is {_shown(annotation)}, which cannot be read: "
+                f"{error}"
+            ) from None
+        return Parameter(name, annotation, decode, _is_vague(annotation))
+
+
+def _is_vague(annotation: Any) -> bool:
+    """Tell whether an annotation leaves open, at any depth, what a value is."""
+    if annotation is Any or annotation is object or annotation in _CONTAINERS:
+        return True
+    return any(_is_vague(part) for part in get_args(annotation))
+
+
+def _kind(value: object) -> str:
+    return type(value).__qualname__
+
+
+def _shown(annotation: Any) -> str:
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)

@@ -1,0 +1,223 @@
+"""A declared task: a function with a name and policies. Calling it stays a plain call.
+
+`AsyncTask` and `SyncTask` differ only in what a plain call returns.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
+
+from raftq.protocol import limits
+from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
+from raftq.worker import envelope
+from raftq.worker.errors import InvalidTask, UnreadablePayload
+from raftq.worker.options import ExecutionKind, Policy, TaskOptions, check_name
+from raftq.worker.serialising.arguments import Arguments
+from raftq.worker.serialising.serializer import Serializer
+
+if TYPE_CHECKING:
+    from raftq.worker.app import App
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A task with arguments, as a worker read it from a payload."""
+
+    task: "Task[..., Any]"
+    args: list[object]
+    kwargs: dict[str, object]
+    headers: Mapping[str, str]
+    timeout_ms: int | None
+    """How long this attempt may run: the producer's word, else the task's; None is for ever."""
+
+
+class Task(Generic[P, R]):
+    """A declared task; made by `@app.task`.
+
+    Args:
+        app: What it is declared with.
+        function: What it runs.
+        options: What was said where it was declared.
+        serializer: Of the App; the options may name another.
+
+    Raises:
+        InvalidTask: It cannot work as declared.
+    """
+
+    name: Final[str]
+    """What it is called in payloads; does not depend on the module."""
+    execution: Final[ExecutionKind]
+    """Where its function runs."""
+    is_async: Final[bool]
+
+    def __init__(
+        self,
+        app: "App",
+        function: Callable[P, Any],
+        options: TaskOptions,
+        serializer: Serializer,
+    ) -> None:
+        _check_function(function)
+        self.app: Final = app
+        self.function: Final = function
+        try:
+            self.name = options.get("name", function.__name__)
+            check_name("name", self.name)
+            self.policy: Final = Policy().with_options(options)
+        except InvalidRequest as error:
+            raise InvalidTask(f"task {options.get('name', function.__name__)!r}: {error}") from None
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.execution = _execution(self.name, options.get("execution", "auto"), self.is_async)
+        self.serializer: Final = options.get("serializer", serializer)
+        self.arguments: Final = Arguments(function, self.name, self.serializer)
+        self.__wrapped__ = function  # So that `inspect.signature` and `help` show the function's.
+        self.__module__, self.__doc__ = function.__module__, function.__doc__
+        self.__name__, self.__qualname__ = function.__name__, function.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<task {self.name!r} on queue {self.queue!r}>"
+
+    @property
+    def queue(self) -> str:
+        """The queue it waits in, unless a call says otherwise."""
+        return self.policy.queue
+
+    @property
+    def priority(self) -> int:
+        """0 (first) to 9."""
+        return self.policy.priority
+
+    @property
+    def attempts_max(self) -> int:
+        """Failures after which it is dead."""
+        return self.policy.attempts_max
+
+    @property
+    def timeout_ms(self) -> int | None:
+        """How long one attempt may run; None is for ever."""
+        return self.policy.timeout_ms
+
+    # ------------------------------------------------------------ bytes
+
+    def payload(
+        self,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        headers: Mapping[str, str],
+        timeout_ms: int | None = None,
+    ) -> bytes:
+        """Return the payload that asks for a run with these arguments.
+
+        Args:
+            args: Positional ones.
+            kwargs: Named ones.
+            headers: Beside the arguments.
+            timeout_ms: A run limit in the place of the task's own.
+
+        Raises:
+            InvalidArguments: They do not fit the function, or cannot be stored.
+            PayloadTooLarge: They are more than a task may carry.
+        """
+        positional, named = self.arguments.encode(args, kwargs)
+        extras = envelope.Extras(dict(headers), timeout_ms, self.serializer.name)
+        return envelope.pack(self.name, positional, named, extras)
+
+    def decode_arguments(self, payload: bytes) -> tuple[list[object], dict[str, object]]:
+        """Return the arguments of a payload, as the function's annotations say.
+
+        Raises:
+            InvalidArguments: They do not fit the function.
+            UnreadablePayload: It was not written for this task.
+        """
+        invocation = self.read(envelope.unpack(payload))
+        return invocation.args, invocation.kwargs
+
+    def read(self, packed: envelope.Envelope) -> Invocation:
+        """Return what an envelope asks for.
+
+        Raises:
+            InvalidArguments: The arguments do not fit the function.
+            UnreadablePayload: It was not written for this task.
+        """
+        extras = packed.extras
+        if packed.name != self.name or extras.serializer != self.serializer.name:
+            raise UnreadablePayload(
+                f"the payload is for task {packed.name!r} in the format {extras.serializer!r}; "
+                f"this is task {self.name!r}, which reads {self.serializer.name!r}"
+            )
+        args, kwargs = self.arguments.decode(
+            [envelope.argument(each, extras.serializer) for each in packed.args],
+            {
+                key: envelope.argument(each, extras.serializer)
+                for key, each in packed.kwargs.items()
+            },
+        )
+        timeout_ms = self.timeout_ms if extras.timeout_ms is None else extras.timeout_ms
+        return Invocation(self, args, kwargs, extras.headers, timeout_ms)
+
+    def encode_result(self, value: object) -> bytes | None:
+        """Return what is recorded as the result; nothing for None.
+
+        Raises:
+            InvalidArguments: It cannot be stored.
+            PayloadTooLarge: It is more than the cluster keeps.
+        """
+        stored = self.arguments.encode_result(value)
+        if stored is not None and len(stored) > limits.RESULT_BYTES_MAX:
+            raise PayloadTooLarge(
+                f"the result of task {self.name!r} takes {len(stored)} bytes; at most "
+                f"{limits.RESULT_BYTES_MAX} are kept: store it elsewhere and return a reference"
+            )
+        return stored
+
+    def decode_result(self, stored: bytes | None) -> R:
+        """Return a recorded result, as the function's return annotation says.
+
+        Raises:
+            UnreadableResult: It is something else.
+        """
+        return cast(R, self.arguments.decode_result(stored))
+
+
+class SyncTask(Task[P, R]):
+    """A task whose function is `def`."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, as if it were no task."""
+        return cast(R, self.function(*args, **kwargs))
+
+
+class AsyncTask(Task[P, R]):
+    """A task whose function is `async def`."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Return the function's coroutine, as if it were no task."""
+        return cast("Coroutine[Any, Any, R]", self.function(*args, **kwargs))
+
+
+def _check_function(function: Callable[..., object]) -> None:
+    if not inspect.isroutine(function):
+        raise InvalidTask(f"a task is made of a function, not of {type(function).__qualname__}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidTask(f"{function.__qualname__} yields; a task returns one result")
+
+
+def _execution(name: str, declared: str, is_async: bool) -> ExecutionKind:
+    if declared == "auto":
+        return "async" if is_async else "thread"
+    if declared == "async" and is_async:
+        return "async"
+    if declared == "thread" and not is_async:
+        return "thread"
+    if declared == "process" and not is_async:
+        return "process"
+    if declared not in ("async", "thread", "process"):
+        raise InvalidTask(
+            f"task {name!r}: execution is {declared!r}; it is auto, async, thread or process"
+        )
+    kind = "async def, which runs on the loop" if is_async else "def, which would block the loop"
+    raise InvalidTask(f"task {name!r} cannot have execution={declared!r}: its function is {kind}")
