@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import NamedTuple, Protocol
 
 from raftq.protocol.errors import StorageError
 from raftq.storage.journal import Journal
@@ -74,15 +76,52 @@ class GroupCommit:
 
 
 class SyncThread:
-    """An `Offload` on one thread of its own."""
+    """An `Offload` on one thread of its own.
+
+    Not a `ThreadPoolExecutor`: its second future, chained to the loop's, costs each of three nodes
+    18 µs of CPU and the caller 20 µs of waiting for every log entry.
+    """
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "raftq-sync")
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # Not waited for at exit: a process that ends without `close` has been given up.
+        self._thread = Thread(target=self._run, name="raftq-sync", daemon=True)
+        self._thread.start()
 
     def __call__(self, job: Callable[[], None]) -> "asyncio.Future[None]":
         """Run the job on the thread."""
-        return asyncio.get_running_loop().run_in_executor(self._executor, job)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._jobs.put(_Job(job, loop, future))
+        return future
 
     def close(self) -> None:
         """Wait for the running job and end the thread."""
-        self._executor.shutdown()
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (each := self._jobs.get()) is not None:
+            error: BaseException | None = None
+            try:
+                each.run()
+            except BaseException as failure:
+                error = failure
+            with suppress(RuntimeError):  # The loop is closed, and nobody waits any more.
+                each.loop.call_soon_threadsafe(_tell, each.future, error)
+            del each  # Not kept until the next one: a job refers to the journal's files.
+
+
+class _Job(NamedTuple):
+    run: Callable[[], None]
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[None]"
+
+
+def _tell(future: "asyncio.Future[None]", error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
