@@ -270,8 +270,8 @@ def request_frame(call_id: int, timeout_ms: int, call: Call) -> bytes:
     """Return a call's bytes.
 
     Raises:
-        PayloadTooLarge: A node would close the connection without reading the call.
-        InvalidRequest: A value has no form on the wire, like an integer over 64 bits.
+        PayloadTooLarge: It is over a limit.
+        InvalidRequest: A value is out of range, of the wrong type or has no form on the wire.
     """
     try:
         frame = codec.request_bytes(call_id, timeout_ms, call)
@@ -283,6 +283,7 @@ def request_frame(call_id: int, timeout_ms: int, call: Call) -> bytes:
             "send fewer items at a time, or keep large data elsewhere and send a reference",
             bytes_max=limits.REQUEST_BYTES_MAX,
         )
+    codec.check(call)
     return frame
 
 

@@ -66,6 +66,7 @@ _call_decoder: Final[msgspec.msgpack.Decoder[Call]] = msgspec.msgpack.Decoder(Ca
 _reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 _entry_decoder: Final = msgspec.msgpack.Decoder(Entry)
 _parts_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_decoders: Final = {cls: msgspec.msgpack.Decoder(cls) for cls in METHODS.values()}
 _version_decoder: Final[msgspec.msgpack.Decoder[int]] = msgspec.msgpack.Decoder(EntryVersion)
 
 MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -147,6 +148,21 @@ def call_from_params(method: object, params: object) -> tuple[int, Call]:
     except msgspec.ValidationError as error:
         raise _invalid(f"{method}: {error}") from None
     return timeout_ms, call
+
+
+def check(call: Call) -> None:
+    """Refuse a call that no node would execute, before it is sent.
+
+    Some of what is wrong, like a map or too long an array, ends the node's connection, and with it
+    every other call on it. A value that was encoded and decoded again is what a node would see.
+
+    Raises:
+        PayloadTooLarge, InvalidRequest: As `call_from_params`.
+    """
+    try:
+        _decoders[type(call)].decode(encode(call))
+    except MALFORMED as error:
+        raise _invalid(f"{METHOD_OF[type(call)]}: {error}") from None
 
 
 def params_of_call(timeout_ms: int, call: Call) -> list[object]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 from tests.support.fake_node import (
@@ -26,7 +27,16 @@ from raftq.protocol.errors import (
     NoLeader,
     UnsupportedVersion,
 )
-from raftq.protocol.messages import ClusterCall, QueueCall, QueueStatus
+from raftq.protocol.messages import (
+    Ack,
+    AckItem,
+    Call,
+    ClusterCall,
+    Enqueue,
+    NewTask,
+    QueueCall,
+    QueueStatus,
+)
 
 Body = Callable[[FakeNode, Connection], Awaitable[None]]
 
@@ -310,5 +320,26 @@ def test_a_call_that_cannot_be_encoded_leaves_the_connection_usable() -> None:
         with pytest.raises(InvalidRequest):
             connection.call(QueueCall("\udfff"), 1_000)
         assert isinstance(await asked(connection), QueueStatus)
+
+    connected(body)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Enqueue("q", [NewTask(bytes(16), cast(bytes, {"a": "map"}))]),
+        Enqueue("q", [NewTask(bytes(16), b"")] * (limits.TASKS_PER_ENQUEUE_MAX + 1)),
+        Ack([AckItem(1)] * (limits.SETTLEMENTS_PER_CALL_MAX + 1)),
+        QueueCall("q" * (limits.RESULT_BYTES_MAX + 1)),
+        Enqueue("q", [NewTask(bytes(16), cast(bytes, "x" * (limits.RESULT_BYTES_MAX + 1)))]),
+    ],
+    ids=["a map", "too many tasks", "too many items", "a long name", "a long text"],
+)
+def test_a_call_that_would_end_the_connection_is_refused_and_disturbs_no_other(call: Call) -> None:
+    async def body(_node: FakeNode, connection: Connection) -> None:
+        with pytest.raises(InvalidRequest, match="malformed request"):
+            connection.call(call, 1_000)
+        assert await asked(connection) == QueueStatus("q", 0, {})
+        assert not connection.is_lost
 
     connected(body)
