@@ -4,7 +4,12 @@ A change of production code shifts what happens in a seed. If the known seed is 
 are tried; that is slow, so update the seed with what `raftq sim --mutate NAME` finds.
 """
 
+import os
+import subprocess
+import sys
+
 import pytest
+from tests.support.mutated import NAME_VARIABLE
 
 from raftq.testing.sim.mutations import MUTATIONS, UNSEEN
 from raftq.testing.sim.runner import Job, hunt, play
@@ -35,6 +40,7 @@ SEEDS: dict[str, tuple[str, int, int]] = {
     "lease-step-cap": ("short-freezes", 3, 0),
     "grace-period": ("steady", 3, 1),
     "cluster-time": ("clock-steps", 3, 1),
+    "clock-quorum": ("unheard", 3, 0),
     "carried-time": ("two-clocks", 3, 0),
     "lease-backlog": ("silence", 3, 7),
     "retry-memory": ("short-memory", 3, 0),
@@ -67,6 +73,9 @@ SEEDS: dict[str, tuple[str, int, int]] = {
     "whole-dump": ("lagging", 3, 0),
     "determinism": ("calm", 3, 0),
     "members-one-at-a-time": ("hasty", 5, 2),
+    "members-own-term": ("membership", 3, 0),
+    "learners-count": ("learners-word", 3, 0),
+    "list-in-log": ("membership", 3, 0),
     "probation": ("forgetful", 3, 0),
     "farewell": ("membership", 3, 0),
 }
@@ -84,3 +93,19 @@ def test_a_missing_safeguard_is_noticed(mutation: str) -> None:
 def test_every_mutation_that_is_shown_has_a_seed() -> None:
     assert set(SEEDS) == {name for name, known in MUTATIONS.items() if not known.not_shown_because}
     assert not set(SEEDS) & set(UNSEEN)
+
+
+NOT_IN_RUNS = {name: known for name, known in MUTATIONS.items() if known.not_shown_because}
+
+
+@pytest.mark.parametrize("mutation", NOT_IN_RUNS)
+def test_a_missing_safeguard_that_no_run_shows_fails_a_unit_test(mutation: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.mutated"]
+    run = subprocess.run(
+        [*command, NOT_IN_RUNS[mutation].shown_by],
+        env={**os.environ, NAME_VARIABLE: mutation},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert "1 failed" in run.stdout, run.stdout

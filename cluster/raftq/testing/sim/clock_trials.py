@@ -5,6 +5,7 @@ from typing import Final
 
 from raftq.testing.sim.cluster import SimCluster
 from raftq.testing.sim.faults import bring_back, freeze, pause
+from raftq.testing.sim.node import SimNode
 from raftq.testing.sim.trials import others, the_leader
 
 WALL_ERROR_MS: Final = 2_500.0
@@ -56,6 +57,43 @@ async def two_clocks(cluster: SimCluster) -> None:
         await asyncio.sleep(1.5)
         leader.start()
     await asyncio.sleep(1.0)
+
+
+async def unheard(cluster: SimCluster) -> None:
+    """A node whose wall clock is far ahead comes to lead, and its connections break before anybody
+    has told it a clock: its own counts for nothing."""
+    await asyncio.sleep(1.0)
+    wrong = cluster.random.choice(cluster.nodes)
+    wrong.clock.wall_error_ms = _FAR_MS
+    cluster.world.note(f"{wrong.name} wall clock is off by {wrong.clock.wall_error_ms:.0f} ms")
+    for _ in range(4):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        if leader is not wrong:
+            leader.kill()
+        if await _begins_to_lead(cluster, wrong):
+            await asyncio.sleep(cluster.random.uniform(0.0, 0.002))
+            for node in others(cluster, wrong):
+                cluster.network.break_connections(wrong.name, node.name)
+        await asyncio.sleep(1.0)
+        if leader is wrong:
+            wrong.kill()
+            await bring_back(cluster, wrong, 0.2)
+        else:
+            leader.start()
+        await asyncio.sleep(1.0)
+
+
+async def _begins_to_lead(cluster: SimCluster, node: SimNode) -> bool:
+    """Wait until a node has won an election of which nothing is committed yet."""
+    deadline = cluster.world.now + 1.0
+    while cluster.world.now < deadline and node.replica is not None:
+        engine = node.replica.parts.engine
+        if engine.is_leader and engine.read_index is None:
+            return True
+        await asyncio.sleep(0.0002)
+    return False
 
 
 async def silence(cluster: SimCluster) -> None:

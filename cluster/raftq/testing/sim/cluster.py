@@ -82,7 +82,7 @@ class SimCluster:
         self.random = self.world.chance("nemesis")
         self.network = SimNetwork(self.world)
         self.history = History(lambda: self.world.now_ms)
-        self.observer = Observer(self.world)
+        self.observer = Observer(self.world, plan.wall_error_ms)
         self.known = KnownTasks()
         self.wall_error_ms = plan.wall_error_ms
         self.violations: list[Violation] = []

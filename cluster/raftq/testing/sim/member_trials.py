@@ -30,18 +30,16 @@ async def hasty(cluster: SimCluster) -> None:
 
 
 async def learners_word(cluster: SimCluster) -> None:
-    """A leader is cut off with a learner, whose word must not count."""
+    """A leader is cut off with two nodes that were just added: while they learn, their word must
+    not count, neither for an entry nor for a read."""
     await asyncio.sleep(0.8)
     operator = Operator(cluster)
-    learner = await operator.grow()
-    await asyncio.sleep(0.5)
+    added = [node for node in (await operator.grow(), await operator.grow()) if node is not None]
     for _ in range(2):
         leader = await the_leader(cluster)
-        if leader is None or learner is None or leader is learner:
+        if leader is None or leader in added:
             return
-        separate(
-            cluster, [leader, learner], [n for n in others(cluster, leader) if n is not learner]
-        )
+        separate(cluster, [leader, *added], [n for n in others(cluster, leader) if n not in added])
         await asyncio.sleep(2.0)
         cluster.network.heal()
         await asyncio.sleep(1.0)

@@ -5,6 +5,8 @@ from typing import Final, cast
 
 from google_crc32c import value as crc32c
 
+from raftq.consensus.raft.engine import Engine
+from raftq.consensus.raft.members import MemberList
 from raftq.consensus.raft.raft_log import RaftLog
 from raftq.core.machine import Machine
 from raftq.core.state import State
@@ -22,17 +24,23 @@ from raftq.testing.facts import (
 )
 from raftq.testing.sim.node import ObservedReplica, SimNode
 from raftq.testing.sim.patching import Patch, original
-from raftq.testing.sim.world import World
+from raftq.testing.sim.world import WALL_AT_MS, World
 
 _SEEN_EVERY_SECONDS: Final = 0.25
 """Terms are recorded at each change; indexes grow all the time and are recorded now and then."""
 
 
 class Observer:
-    """Collects the facts of one world."""
+    """Collects the facts of one world.
 
-    def __init__(self, world: World) -> None:
+    Args:
+        world: What is watched.
+        wall_error_ms: The most by which a machine's wall time may be ahead.
+    """
+
+    def __init__(self, world: World, wall_error_ms: float) -> None:
         self.world = world
+        self.wall_error_ms = wall_error_ms
         self.facts = ClusterFacts()
         self.violations: list[Violation] = []
         """What no record shows."""
@@ -49,6 +57,13 @@ class Observer:
         """A machine's lease time or wall time went back."""
         text = f"lease time and wall time of {node} went from {before} back to {now}"
         self._violate("time-back", text)
+
+    def on_time(self, node: str, wall_now_ms: int) -> None:
+        """A machine's wall time was moved: not ahead of what is true, or delays end early."""
+        ahead_ms = wall_now_ms - WALL_AT_MS - self.world.now_ms
+        if ahead_ms > self.wall_error_ms:
+            text = f"wall time of {node} is {ahead_ms:.0f} ms ahead (at {self.world.now_ms:.1f} ms)"
+            self._violate("time-ahead", text)
 
     def on_cut(self, log: RaftLog, position: int) -> None:
         """A node cuts off the end of its log: never entries that its leader has, too."""
@@ -71,6 +86,42 @@ class Observer:
                         f"(at {self.world.now_ms:.1f} ms)",
                     )
                     return
+
+    def on_committed(self, leader: ObservedReplica, index: int) -> None:
+        """A leader counts an entry as committed: a majority of the voters has it on its disk.
+
+        The voters are those of the newest list in the leader's log. Who is down had it, for all
+        that is known.
+        """
+        log = leader.parts.log
+        if not log.first_index <= index <= log.last_index:
+            return
+        term = log.term_at(index)
+        voters = log.members.at(log.last_index)[1].voters
+        lacking = [voter for voter in voters if self._lacks(voter, index, term)]
+        if 2 * (len(voters) - len(lacking)) <= len(voters):
+            self._violate(
+                "commit-quorum",
+                f"{leader.config.node} counts entry {index} of term {term} as committed, which "
+                f"{', '.join(lacking)} of {', '.join(voters)} lack (at {self.world.now_ms:.1f} ms)",
+            )
+
+    def _lacks(self, voter: str, index: int, term: int) -> bool:
+        watch = self.watches.get(voter)
+        if watch is None or not watch.is_alive:
+            return False
+        log = watch.replica.parts.log
+        if index < log.first_index:
+            return False  # Its snapshot has it.
+        if index > log.last_index or log.term_at(index) != term:
+            return True
+        return index > max(log.journal.durable_index, log.first_index + 1)
+
+    def on_list_proposed(self, engine: Engine) -> None:
+        """A leader appends a member list: not before an entry of its own term is committed."""
+        if engine.is_leader and engine.read_index is None:
+            text = f"a list was appended in term {engine.term}, of which nothing was committed"
+            self._violate("hasty-list", f"{text} (at {self.world.now_ms:.1f} ms)")
 
     def _replicas(self) -> list[ObservedReplica]:
         return [watch.replica for watch in self.watches.values() if watch.is_alive]
@@ -104,6 +155,7 @@ class NodeWatch:
         self._leads: int | None = None
         self._seen_at = -1.0
         self._times = (0, 0)
+        self._committed = 0
 
     @property
     def is_alive(self) -> bool:
@@ -125,6 +177,9 @@ class NodeWatch:
                 self._world.note(f"{self._node} leads term {term}")
                 self._events.append(LeaderSeen(self._world.now_ms, self._node, term))
                 self._keep_log(leads)
+        if leads is not None and engine.commit_index > self._committed:
+            self._observer.on_committed(self.replica, engine.commit_index)
+        self._committed = engine.commit_index
         now = self._world.now
         if term != self._term or now >= self._seen_at + _SEEN_EVERY_SECONDS:
             self._term, self._seen_at = term, now
@@ -152,6 +207,7 @@ class NodeWatch:
         if times[0] < self._times[0] or times[1] < self._times[1]:
             self._observer.on_time_back(self._node, self._times, times)
         self._times = times
+        self._observer.on_time(self._node, machine.wall_now_ms)
         self._events.append(
             AppliedEntry(
                 self._world.now_ms,
@@ -196,6 +252,10 @@ def patches(observer: Observer) -> list[Patch]:
     """Return the patches that tell an observer of what no seam shows: leases that run out, and
     ends of logs that are cut off."""
     expire = cast(Callable[[State, Task], None], original(State, "_expire"))
+    propose = cast(
+        Callable[[Engine, MemberList, Callable[[bool], None]], None],
+        original(Engine, "propose_members"),
+    )
     delete = cast(Callable[[RaftLog, int], None], original(RaftLog, "deleteEntriesFrom"))
 
     def watched_expire(state: State, task: Task) -> None:
@@ -206,4 +266,12 @@ def patches(observer: Observer) -> list[Patch]:
         observer.on_cut(log, position)
         delete(log, position)
 
-    return [(State, "_expire", watched_expire), (RaftLog, "deleteEntriesFrom", watched_delete)]
+    def watched_propose(engine: Engine, members: MemberList, done: Callable[[bool], None]) -> None:
+        observer.on_list_proposed(engine)
+        propose(engine, members, done)
+
+    return [
+        (State, "_expire", watched_expire),
+        (RaftLog, "deleteEntriesFrom", watched_delete),
+        (Engine, "propose_members", watched_propose),
+    ]

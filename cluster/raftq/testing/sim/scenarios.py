@@ -273,6 +273,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         clock_trials.two_clocks,
         replace(_CLOCKS, wall_error_ms=clock_trials.TWO_RESTARTS_MS),
     ),
+    "unheard": Scenario(
+        "a leader with a wrong clock loses its connections before it hears another",
+        clock_trials.unheard,
+        _CLOCKS,
+    ),
     "silence": Scenario(
         "all clients stand still for long",
         clock_trials.silence,

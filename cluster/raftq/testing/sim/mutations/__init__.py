@@ -32,8 +32,6 @@ def mutated(name: str | None) -> Generator[None]:
 
 
 UNSEEN: Final[dict[str, str]] = {
-    "votes-once": "a peer votes once in a term, and TCP doubles nothing: no run has a second vote; "
-    "a unit test of the guard has",
     "waiters-promises": "a lease that finds nothing costs a log entry and changes nothing",
     "give-back": "a lease whose caller has gone runs out by itself; giving it back is only sooner",
     "boot-silence": "votes are durable and reads ask a quorum, so a node that votes at once after "

@@ -9,6 +9,7 @@ from raftq.consensus.leader_clock import LeaderClock
 from raftq.consensus.peers.messages import RaftMessage, TermNote
 from raftq.consensus.raft.elector import Elector
 from raftq.consensus.raft.engine import Engine
+from raftq.consensus.raft.guard import Guard
 from raftq.core.state import State
 from raftq.protocol import limits
 from raftq.testing.sim.mutations.mutation import Inside, Mutation
@@ -100,6 +101,16 @@ def _wall_max() -> list[Patch]:
     return [(State, "advance", back)]
 
 
+def _votes_once() -> list[Patch]:
+    def none_seen(self: Inside) -> set[tuple[int, str]]:
+        return set()
+
+    def forget(self: Inside, seen: object) -> None:
+        """Keep nothing."""
+
+    return [(Guard, "_votes_seen", property(none_seen, forget))]
+
+
 def _cluster_time() -> list[Patch]:
     def own(self: Inside) -> int:
         return int(self._wall_ms())
@@ -173,16 +184,18 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         _lease_backlog,
         ("silence",),
     ),
+    "votes-once": Mutation(
+        "a voter that answers twice counts twice",
+        _votes_once,
+        ("crashes",),
+        not_shown_because="a peer votes once in a term, and TCP doubles nothing",
+        shown_by="tests/unit/consensus/test_guard.py::test_a_voter_is_counted_once_in_a_term",
+    ),
     "cluster-time": Mutation(
         "wall time is the leader's own clock", _cluster_time, ("clock-steps",)
     ),
     "clock-quorum": Mutation(
-        "a leader proposes before it knows a majority's clocks",
-        _clock_quorum,
-        ("clock-steps",),
-        not_shown_because="a follower answers the first heartbeat at once, and the first entry "
-        "when its disk has it, on the same link, so the clocks are known before a leader serves; "
-        "a unit test of the clock has it",
+        "a leader proposes before it knows a majority's clocks", _clock_quorum, ("unheard",)
     ),
     "carried-time": Mutation(
         "wall time stands still while the median is behind what was reached",

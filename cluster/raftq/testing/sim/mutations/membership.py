@@ -99,22 +99,14 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         "a new leader changes the members before an entry of its term is committed",
         _own_term_first,
         ("membership",),
-        not_shown_because="the new leader's first entry is committed sooner than anyone asks; "
-        "a unit test of the rule has it",
     ),
     "learners-count": Mutation(
-        "a learner's answers count like a voter's",
-        _learners_count,
-        ("learners-word",),
-        not_shown_because="a leader that is cut off with a learner steps down before it answers "
-        "a stale read; a unit test of the roll has it",
+        "a learner's answers count like a voter's", _learners_count, ("learners-word",)
     ),
     "list-in-log": Mutation(
         "a member list is in force when it is applied, not when it is in the log",
         _list_in_log,
         ("membership",),
-        not_shown_because="a restarted node would have to campaign in the moment between two "
-        "changes; a unit test of the history has it",
     ),
     "probation": Mutation(
         "a node that comes back with an empty disk votes at once", _probation, ("forgetful",)

@@ -19,7 +19,8 @@ class Mutation:
         patches: Makes the patches, when the mutation begins.
         scenarios: Where its absence shows, the best first.
         nodes: The size of cluster that shows it best.
-        not_shown_because: Why no scenario shows it yet; such a one is not among `all`.
+        not_shown_because: Why no run can show it; such a one is not among `all`.
+        shown_by: The unit test that fails then instead, as pytest names it.
     """
 
     summary: str
@@ -27,3 +28,4 @@ class Mutation:
     scenarios: tuple[str, ...]
     nodes: int = 3
     not_shown_because: str = ""
+    shown_by: str = ""

@@ -235,8 +235,10 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         "an older snapshot is installed",
         _snapshot_not_needed,
         ("lagging", "mixed"),
-        not_shown_because="a follower asks for what follows its commit index at least, so it is "
-        "offered an older snapshot only after a restart, with a wrong tail that reaches back",
+        not_shown_because="a leader offers a snapshot of its term only to who lacks it, and parts "
+        "of an older term are refused before",
+        shown_by="tests/unit/consensus/test_guard.py::"
+        "test_a_snapshot_older_than_what_is_committed_is_not_installed",
     ),
     "snapshot-stream": Mutation(
         "parts of snapshots have no identity, no offset and no checksum",

@@ -258,7 +258,9 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         _empty_answers,
         ("lonely",),
         not_shown_because="the check of empty answers rests while an earlier call may be alive, "
-        "and a deposed leader steps down before that is over; a unit test of the service has it",
+        "and a deposed leader steps down before that is over",
+        shown_by="tests/unit/server/test_service.py::"
+        "test_an_empty_lease_answer_is_confirmed_by_a_quorum",
     ),
     "whole-dump": Mutation("a snapshot leaves something out", _whole_dump, ("lagging", "mixed")),
     "determinism": Mutation(

@@ -1,0 +1,133 @@
+"""The observer's own rules catch what no record of calls shows."""
+
+from types import SimpleNamespace
+from typing import cast
+
+from raftq.consensus.raft.engine import Engine
+from raftq.consensus.raft.member_history import MemberHistory
+from raftq.consensus.raft.members import Member, MemberList
+from raftq.testing.sim.node import ObservedReplica
+from raftq.testing.sim.observer import NodeWatch, Observer
+from raftq.testing.sim.world import WALL_AT_MS, World
+
+THREE = MemberList.of_voters({"n1": "a:1", "n2": "b:1", "n3": "c:1"})
+
+
+class FakeLog:
+    """A log with an entry of term 1 at each index from 1 on.
+
+    Args:
+        terms: Of the entries.
+        durable: The last index that the disk has.
+        members: The newest list.
+    """
+
+    def __init__(self, terms: list[int], durable: int, members: MemberList) -> None:
+        self.terms = terms
+        self.first_index, self.last_index = 1, len(terms)
+        self.journal = SimpleNamespace(durable_index=durable)
+        self.members = MemberHistory(members)
+
+    def term_at(self, index: int) -> int:
+        return self.terms[index - 1]
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def __getitem__(self, span: slice) -> list[SimpleNamespace]:
+        entries = [SimpleNamespace(index=i + 1, term=term) for i, term in enumerate(self.terms)]
+        return entries[span]
+
+
+class Bench:
+    """Nodes as an observer sees them; n1 leads term 2."""
+
+    def __init__(self, members: MemberList = THREE) -> None:
+        self.observer = Observer(World("observer"), wall_error_ms=50.0)
+        self._members = members
+
+    def node(self, name: str, terms: list[int], durable: int | None = None) -> ObservedReplica:
+        """Add a node with a log, which is all on its disk if nothing else is said."""
+        log = FakeLog(terms, len(terms) if durable is None else durable, self._members)
+        engine = SimpleNamespace(is_leader=name == "n1", term=2, read_index=None)
+        replica = SimpleNamespace(
+            config=SimpleNamespace(node=name), parts=SimpleNamespace(log=log, engine=engine)
+        )
+        watch = SimpleNamespace(replica=replica, is_alive=True)
+        self.observer.watches[name] = cast(NodeWatch, watch)
+        return cast(ObservedReplica, replica)
+
+    def rules(self) -> list[str]:
+        return [violation.rule for violation in self.observer.violations]
+
+
+def test_an_entry_on_the_disks_of_a_majority_may_be_committed() -> None:
+    bench = Bench()
+    leader = bench.node("n1", [1, 1, 2])
+    bench.node("n2", [1, 1, 2])
+    bench.node("n3", [1])
+    bench.observer.on_committed(leader, 3)
+    assert not bench.rules()
+
+
+def test_an_entry_that_a_majority_lacks_is_not_committed() -> None:
+    bench = Bench()
+    leader = bench.node("n1", [1, 1, 2])
+    bench.node("n2", [1, 1, 1])
+    bench.node("n3", [1])
+    bench.observer.on_committed(leader, 3)
+    assert bench.rules() == ["commit-quorum"]
+
+
+def test_an_entry_that_a_disk_lacks_counts_for_nothing() -> None:
+    bench = Bench()
+    leader = bench.node("n1", [1, 1, 1, 2])
+    bench.node("n2", [1, 1, 1, 2], durable=3)
+    bench.node("n3", [1])
+    bench.observer.on_committed(leader, 4)
+    assert bench.rules() == ["commit-quorum"]
+
+
+def test_learners_are_no_majority() -> None:
+    learners = {"n4": Member("d:1", False), "n5": Member("e:1", False)}
+    bench = Bench(MemberList({**THREE.members, **learners}))
+    leader = bench.node("n1", [1, 1, 2])
+    for name, terms in {"n2": [1], "n3": [1], "n4": [1, 1, 2], "n5": [1, 1, 2]}.items():
+        bench.node(name, terms)
+    bench.observer.on_committed(leader, 3)
+    assert bench.rules() == ["commit-quorum"]
+
+
+def test_a_list_waits_for_an_entry_of_the_leaders_term() -> None:
+    bench = Bench()
+    engine = bench.node("n1", [1]).parts.engine
+    bench.observer.on_list_proposed(engine)
+    assert bench.rules() == ["hasty-list"]
+    settled = Bench()
+    committed = SimpleNamespace(is_leader=True, term=2, read_index=3)
+    settled.observer.on_list_proposed(cast(Engine, committed))
+    assert not settled.rules()
+
+
+def test_what_the_leader_has_is_not_cut_off() -> None:
+    bench = Bench()
+    bench.node("n1", [1, 1, 2])
+    follower = bench.node("n2", [1, 1, 1])
+    bench.observer.on_cut(follower.parts.log, 2)
+    assert not bench.rules(), "its third entry is another"
+    bench.observer.on_cut(follower.parts.log, 1)
+    assert bench.rules() == ["matching-cut"]
+
+
+def test_wall_time_is_hardly_ahead_of_the_true_time() -> None:
+    bench = Bench()
+    bench.observer.on_time("n1", WALL_AT_MS + 50)
+    assert not bench.rules()
+    bench.observer.on_time("n1", WALL_AT_MS + 51)
+    assert bench.rules() == ["time-ahead"]
+
+
+def test_a_machines_times_do_not_go_back() -> None:
+    bench = Bench()
+    bench.observer.on_time_back("n1", (5, 7), (5, 6))
+    assert bench.rules() == ["time-back"]
