@@ -75,7 +75,7 @@ def print_names() -> None:
     for name, mutation in MUTATIONS.items():
         where = ", ".join(mutation.scenarios)
         if mutation.not_shown_because:
-            where += f" (not shown yet: {mutation.not_shown_because})"
+            where += f" (no run shows it: {mutation.not_shown_because})"
         mutations.add_row(name, mutation.summary, where)
     unseen = Table("no mutation for", "because")
     for name, reason in UNSEEN.items():
