@@ -7,11 +7,12 @@ of life, and the connection ends if there is none: a long poll must not wait for
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 import msgpack
 import msgspec
 
+from raftq.client.awaited import Group, Lone, item_at
 from raftq.client.credentials import Credentials
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import (
@@ -46,10 +47,11 @@ from raftq.protocol.messages import (
 )
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 
-T = TypeVar("T")
 PATIENCE_SECONDS: Final = 1.0
 """How long a node may be silent when an answer is due."""
 _WATCH_SECONDS: Final = 0.5
+_CALL_BYTES_MAX: Final = limits.REQUEST_BYTES_MAX - limits.KIB
+"""A node ends the connection at a request over its limit; the rest is for what is before a call."""
 REPLIES: Final[dict[type[Call], type[Reply]]] = {
     Enqueue: Enqueued,
     LeaseCall: Leased,
@@ -89,8 +91,11 @@ class Connection(asyncio.Protocol):
         self._unpacker = codec.new_reply_unpacker()
         self._transport: asyncio.Transport | None = None
         self._outbox: list[bytes] = []
+        self._flush_is_scheduled = False
         self._last_id = 0
-        self._open: dict[int, tuple[type[Reply] | type[HelloReply], asyncio.Future[object]]] = {}
+        self._open: dict[int, Lone | Group] = {}
+        self._groups: dict[tuple[bytes, int], Group] = {}
+        """Calls of this turn of the loop by what must be the same to share a request."""
         self._is_lost = False
         self._name = ""
         self._heard_at = self._loop.time()
@@ -105,7 +110,9 @@ class Connection(asyncio.Protocol):
     async def hello(self, name: str) -> HelloReply:
         """Introduce this client; must be the first call."""
         self._name = name
-        return cast(HelloReply, await self._expect(HelloReply, self._greeting()))
+        future: asyncio.Future[object] = self._loop.create_future()
+        self._send(Lone(HelloReply, future), self._greeting())
+        return cast(HelloReply, await future)
 
     def call(self, call: Call, timeout_ms: int) -> "asyncio.Future[object]":
         """Send a call; the future gets its reply.
@@ -118,12 +125,50 @@ class Connection(asyncio.Protocol):
         """
         if self._is_lost:
             raise NoLeader("the connection is closed")
-        return self._expect(REPLIES[type(call)], request_frame(self._last_id + 1, timeout_ms, call))
+        raw = _call_bytes(call)
+        future: asyncio.Future[object] = self._loop.create_future()
+        at = item_at(call, raw)
+        if at is None:
+            if isinstance(call, Enqueue):
+                self._send_groups()  # Tasks keep the order in which they were given.
+            frame = _frame(self._last_id + 1, timeout_ms, call, raw)
+            self._send(Lone(REPLIES[type(call)], future), frame)
+        else:
+            self._share(type(call), raw[:at], raw[at + 1 :], timeout_ms, future)
+        return future
+
+    def _share(
+        self,
+        kind: type[Call],
+        prefix: bytes,
+        item: bytes,
+        timeout_ms: int,
+        future: "asyncio.Future[object]",
+    ) -> None:
+        key = (prefix, timeout_ms)
+        group = self._groups.get(key)
+        if group is None or group.is_full:
+            if group is not None:
+                self._send_group(group)
+            group = self._groups[key] = Group(kind, prefix, timeout_ms)
+            self._schedule_flush()
+        group.add(item, future)
+
+    def _send_groups(self) -> None:
+        groups, self._groups = self._groups, {}
+        for group in groups.values():
+            self._send_group(group)
+
+    def _send_group(self, group: Group) -> None:
+        raw = group.raw()
+        if raw:
+            method = codec.METHOD_OF[group.kind]
+            self._send(group, codec.request_of(self._last_id + 1, method, group.timeout_ms, raw))
 
     def forget(self, future: "asyncio.Future[object]") -> None:
         """Drop a call whose answer nobody waits for any more."""
-        for call_id, (_, waiting) in self._open.items():
-            if waiting is future:
+        for call_id, awaited in self._open.items():
+            if awaited.forget(future):
                 del self._open[call_id]
                 return
 
@@ -133,17 +178,14 @@ class Connection(asyncio.Protocol):
             params.append(self._token)
         return codec.encode([0, self._last_id + 1, "hello", params])
 
-    def _expect(
-        self, kind: type[Reply] | type[HelloReply], frame: bytes
-    ) -> "asyncio.Future[object]":
+    def _send(self, awaited: Lone | Group, frame: bytes) -> None:
+        """Send a request with the next id, and expect its answer."""
         self._last_id += 1
-        future: asyncio.Future[object] = self._loop.create_future()
-        self._open[self._last_id] = (kind, future)
+        self._open[self._last_id] = awaited
         self._write(frame)
         if self._watch is None:
             self._heard_at = self._loop.time()
             self._watch = self._loop.call_later(_WATCH_SECONDS, self._look)
-        return future
 
     def _look(self) -> None:
         """While calls are open: ask a silent node for a sign of life, or give it up."""
@@ -200,9 +242,8 @@ class Connection(asyncio.Protocol):
         fields = cast("list[object]", message)
         match fields:
             case [1, int(call_id), error, result] if call_id in self._open:
-                kind, future = self._open.pop(call_id)
-                if not future.done():
-                    _resolve(future, kind, error, result)
+                for group in self._open.pop(call_id).answer(error, result):
+                    self._send_group(group)
             case [1, None, error, _]:
                 raise ValueError(codec.error_from_wire(error).message)
             case [1, int(), _, _]:
@@ -215,11 +256,17 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------ writing and ending
 
     def _write(self, data: bytes) -> None:
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
+        self._schedule_flush()
         self._outbox.append(data)
 
+    def _schedule_flush(self) -> None:
+        if not self._flush_is_scheduled:
+            self._flush_is_scheduled = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._send_groups()
+        self._flush_is_scheduled = False
         data = b"".join(self._outbox)
         self._outbox.clear()
         if self._transport is not None and not self._is_lost:
@@ -232,58 +279,39 @@ class Connection(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        open_calls, self._open = self._open, {}
-        for _, future in open_calls.values():
-            if not future.done():
-                future.set_exception(ConnectionLost(text))
+        awaited = [*self._open.values(), *self._groups.values()]
+        self._open, self._groups = {}, {}
+        for each in awaited:
+            each.fail(text)
         self._on_lost()
 
 
-def _resolve(
-    future: "asyncio.Future[object]",
-    kind: type[Reply] | type[HelloReply],
-    error: object,
-    result: object,
-) -> None:
-    if error is not None:
-        future.set_exception(codec.error_from_wire(error))
-        return
-    try:
-        future.set_result(reply_from_wire(kind, result))
-    except InternalError as problem:
-        future.set_exception(problem)
-
-
-def reply_from_wire(kind: type[T], result: object) -> T:
-    """Return the typed reply of an unpacked response.
-
-    Raises:
-        InternalError: It is none.
-    """
-    try:
-        return msgspec.convert(result, kind, builtin_types=(bytes,))
-    except msgspec.ValidationError as problem:
-        raise InternalError(f"the server's answer is malformed: {problem}") from None
-
-
 def request_frame(call_id: int, timeout_ms: int, call: Call) -> bytes:
-    """Return a call's bytes.
+    """Return the bytes of a request.
 
     Raises:
         PayloadTooLarge: It is over a limit.
         InvalidRequest: A value is out of range, of the wrong type or has no form on the wire.
     """
+    return _frame(call_id, timeout_ms, call, _call_bytes(call))
+
+
+def _call_bytes(call: Call) -> bytes:
     try:
-        frame = codec.request_bytes(call_id, timeout_ms, call)
+        return codec.checked_bytes(call)
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise InvalidRequest(f"the call cannot be sent: {error}") from None
+
+
+def _frame(call_id: int, timeout_ms: int, call: Call, raw: bytes) -> bytes:
+    frame = codec.request_of(call_id, codec.METHOD_OF[type(call)], timeout_ms, raw)
     if len(frame) > limits.REQUEST_BYTES_MAX:
+        # A node would end the connection without reading the call.
         raise PayloadTooLarge(
             f"the call has {len(frame)} bytes; at most {limits.REQUEST_BYTES_MAX} are allowed: "
             "send fewer items at a time, or keep large data elsewhere and send a reference",
             bytes_max=limits.REQUEST_BYTES_MAX,
         )
-    codec.check(call)
     return frame
 
 

@@ -75,6 +75,7 @@ Python's own errors, which are no MsgspecError."""
 
 encode: Final = _encoder.encode
 """Return any message as MessagePack bytes."""
+_METHOD_BYTES: Final = {name: encode(name) for name in METHODS}
 
 
 def decode_call(raw: bytes | memoryview) -> Call:
@@ -150,30 +151,37 @@ def call_from_params(method: object, params: object) -> tuple[int, Call]:
     return timeout_ms, call
 
 
-def check(call: Call) -> None:
-    """Refuse a call that no node would execute, before it is sent.
+def checked_bytes(call: Call) -> bytes:
+    """Return the bytes of a call, `[tag, field, …]`; refuse one that no node would execute.
 
     Some of what is wrong, like a map or too long an array, ends the node's connection, and with it
     every other call on it. A value that was encoded and decoded again is what a node would see.
 
     Raises:
         PayloadTooLarge, InvalidRequest: As `call_from_params`.
+        TypeError, ValueError, OverflowError: A value has no form on the wire.
     """
+    raw = encode(call)
     try:
-        _decoders[type(call)].decode(encode(call))
+        _decoders[type(call)].decode(raw)
     except MALFORMED as error:
         raise _invalid(f"{METHOD_OF[type(call)]}: {error}") from None
+    return raw
 
 
-def params_of_call(timeout_ms: int, call: Call) -> list[object]:
-    """Return the native params of a call, the inverse of `call_from_params`."""
-    return [timeout_ms, *(getattr(call, field) for field in call.__struct_fields__)]
+def request_of(call_id: int, method: str, timeout_ms: int, raw: bytes) -> bytes:
+    """Return one native request frame for a call's bytes.
+
+    Its params are the call's fields behind `timeout_ms`, which takes the place of the tag: so the
+    fields are copied as they are. The array's head and the tag have one byte each.
+    """
+    begin = (b"\x94\x00", encode(call_id), _METHOD_BYTES[method], raw[:1], encode(timeout_ms))
+    return b"".join((*begin, memoryview(raw)[2:]))
 
 
 def request_bytes(call_id: int, timeout_ms: int, call: Call) -> bytes:
     """Return one native request frame for a call."""
-    params = params_of_call(timeout_ms, call)
-    return encode([0, call_id, METHOD_OF[type(call)], params])
+    return request_of(call_id, METHOD_OF[type(call)], timeout_ms, encode(call))
 
 
 def error_to_wire(error: RaftqError) -> list[object]:
