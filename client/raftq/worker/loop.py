@@ -24,7 +24,7 @@ from raftq.protocol.messages import AckItem, FailItem, LeasedTask, RequeueItem
 from raftq.worker.endings import GiveBack, RunCrashed, StillRunning
 from raftq.worker.holding import Held, Holding
 from raftq.worker.leasing import Leasing
-from raftq.worker.run import Handler, Run, failure, success
+from raftq.worker.run import Handler, Run, failure, log_failure, success
 from raftq.worker.settling import Settling
 from raftq.worker.slots import Slots
 
@@ -105,7 +105,7 @@ class Worker:
         self.crashes_total = 0
         self.lost_total = 0
         self.given_up: str | None = None
-        """Why this worker stopped by itself: only the end of its process helps."""
+        """Why this worker stopped by itself."""
 
     @property
     def is_stopping(self) -> bool:
@@ -122,6 +122,13 @@ class Worker:
         """Lease no more and give everything back at once."""
         self._stopping.set()
         self._abandoning.set()
+
+    def give_up(self, reason: str) -> None:
+        """Stop, because something here is broken that only the end of the process mends."""
+        if self.given_up is None:
+            self.given_up = reason
+            _log.error("worker_gives_up", extra={"reason": reason})
+        self._stopping.set()
 
     async def run(self) -> None:
         """Run tasks until `stop` was called and everything is settled or given back.
@@ -182,9 +189,9 @@ class Worker:
         run = held.run
         self.runs_total += 1
         try:
-            outcome = success(run, await self._handler(run))
+            outcome: AckItem | FailItem | RequeueItem = success(run, await self._handler(run))
         except StillRunning as error:
-            self._give_up(failure(run, error))
+            self._give_up(run, failure(run, error))
             return
         except RunCrashed as error:
             self._let_crash(run, error)
@@ -192,8 +199,10 @@ class Worker:
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if self._is_giving_back:
                 return  # Cut short by this worker: given back, not failed.
-            outcome = self._gave_back(run, error) if isinstance(error, GiveBack) else None
-            outcome = outcome or failure(run, error)
+            if isinstance(error, GiveBack):
+                outcome = self._gave_back(run, error)
+            else:
+                outcome = failure(run, error)
         self._settle(held, outcome)
 
     def _settle(self, held: Held, outcome: AckItem | FailItem | RequeueItem) -> None:
@@ -204,6 +213,7 @@ class Worker:
             self._acks.add(outcome)
         elif isinstance(outcome, FailItem):
             self.failures_total += 1
+            log_failure(held.run, outcome)
             self._fails.add(outcome)
         else:
             self._requeues.add(outcome)
@@ -216,7 +226,7 @@ class Worker:
 
     def _on_lost(self, held: Held) -> None:
         self.lost_total += 1
-        _log.warning("lease_lost", extra={"token": held.run.token})
+        _log.warning("lease_lost", extra=held.run.facts)
         held.run.lost.set()
         if held.task is not None:
             held.task.cancel()
@@ -225,25 +235,20 @@ class Worker:
             self._slots.ended(held.run.queue)
 
     def _gave_back(self, run: Run, error: GiveBack) -> RequeueItem:
-        _log.warning("run_given_back", extra={"token": run.token, "reason": str(error)})
+        _log.warning("run_given_back", extra={**run.facts, "reason": str(error)})
         if error.is_over:
-            self._stop_for_good(str(error))
+            self.give_up(str(error))
         return RequeueItem(run.token, milliseconds(error.delay_seconds))
 
-    def _give_up(self, failed: FailItem) -> None:
+    def _give_up(self, run: Run, failed: FailItem) -> None:
         self.failures_total += 1
+        log_failure(run, failed)
         self._last_words.append(failed)
-        self._stop_for_good("a run ignores its time limit")
-
-    def _stop_for_good(self, reason: str) -> None:
-        if self.given_up is None:
-            self.given_up = reason
-            _log.error("worker_gives_up", extra={"reason": reason})
-        self._stopping.set()
+        self.give_up("a run ignores its time limit")
 
     def _let_crash(self, run: Run, error: RunCrashed) -> None:
         self.crashes_total += 1
-        _log.error("run_crashed", extra={"token": run.token, "reason": str(error)})
+        _log.error("run_crashed", extra={**run.facts, "reason": str(error)})
         telling = asyncio.create_task(self._holding.let_run_out(run.token, _SETTLE_SECONDS))
         self._crashing.add(telling)
         telling.add_done_callback(self._crashing.discard)

@@ -1,14 +1,18 @@
 """One run of a task, and what its handler's end means."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
+from uuid import UUID
 
 from raftq.client.async_client import error_text
 from raftq.protocol import limits
 from raftq.protocol.messages import AckItem, FailItem, LeasedTask
 from raftq.worker.errors import RunFailed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +29,16 @@ class Run:
     payload: bytes
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the lease was lost: whatever the handler still does will not be recorded."""
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a line of the log says about it."""
+        return {
+            "task_id": str(UUID(bytes=self.task_id)),
+            "queue": self.queue,
+            "attempt": self.attempt,
+            "token": self.token,
+        }
 
     @classmethod
     def of(cls, lease: LeasedTask) -> "Run":
@@ -58,9 +72,20 @@ def failure(run: Run, error: BaseException) -> FailItem:
     """Return what to record for a handler that raised."""
     if isinstance(error, RunFailed):
         return FailItem(run.token, error_text(error.text))
+    if isinstance(error, RunFailed):
+        return FailItem(run.token, error_text(error.text))
     kind = type(error).__name__
     try:
         text = f"{kind}: {error}"
     except Exception:
         text = f"{kind}: (its text cannot be shown)"
     return FailItem(run.token, error_text(text))
+
+
+def log_failure(run: Run, failed: FailItem) -> None:
+    """Log a failure once, where it is recorded; its traceback is shown as one."""
+    reason, _, calls = failed.error.partition("\n\nTraceback")
+    facts = {**run.facts, "error": reason}
+    if calls:
+        facts["exception"] = f"Traceback{calls}"
+    _log.warning("run_failed", extra=facts)

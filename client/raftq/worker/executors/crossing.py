@@ -1,0 +1,35 @@
+"""Calls from other threads into an event loop, many of them for one wake-up.
+
+Waking a loop costs a system call and a change of threads. Calls that come while the loop has not
+yet looked join those that it was woken for.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+
+class Crossing:
+    """The way into one loop. Calls are executed in the order in which they came."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[Callable[[], None]] = deque()
+        self._is_woken = False
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have the loop call a function; safe on any thread. Nothing happens on a closed loop."""
+        self._calls.append(function)
+        if not self._is_woken:
+            self._is_woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._call_all)
+            except RuntimeError:
+                self._calls.clear()  # The loop is closed: nobody is left to be told.
+
+    def _call_all(self) -> None:
+        # Before the calls are taken: one that comes now either is taken or wakes the loop again.
+        self._is_woken = False
+        calls = self._calls
+        for _ in range(len(calls)):
+            calls.popleft()()
