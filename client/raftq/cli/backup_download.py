@@ -19,7 +19,7 @@ import typer
 
 from raftq.cli import output
 from raftq.cli.readiness import http_connection
-from raftq.cli.secrets import client_credentials
+from raftq.client.environment import client_credentials
 from raftq.protocol.errors import RaftqError, UnavailableError, error_from_code
 
 Choice: TypeAlias = list[str]

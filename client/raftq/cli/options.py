@@ -1,7 +1,7 @@
 """Options that every command has, and the client that they make."""
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from raftq.client import AsyncClient
 
 T = TypeVar("T")
-DEFAULT_ADDRESSES: Final = "127.0.0.1:7601,127.0.0.1:7602,127.0.0.1:7603"
 
 Addresses = Annotated[
     str,
@@ -38,8 +37,8 @@ def connected(
     """Run a command's body with a client; errors become one line and an exit code."""
     import os
 
-    from raftq.cli.secrets import client_credentials
     from raftq.client import AsyncClient
+    from raftq.client.environment import DEFAULT_ADDRESSES, client_credentials
 
     async def main() -> T:
         token, tls_ca = client_credentials(os.environ)

@@ -1,7 +1,8 @@
 """The blocking client: the same methods, on one background thread with an event loop.
 
-Safe to share between threads. Not to be used across a fork: make one in each process. A client
-that nobody closed is closed when the interpreter ends.
+Safe to share between threads, but not with a forked child, in which it refuses every call: two
+processes on one connection would read each other's answers. A client that nobody closed is closed
+when the interpreter ends.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from functools import update_wrapper
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
@@ -67,18 +68,31 @@ class Client:
         token: str | None = None,
         tls_ca: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._client = AsyncClient(
-            addresses, timeout=timeout, name=name, token=token, tls_ca=tls_ca
-        )
+        self._begin(AsyncClient(addresses, timeout=timeout, name=name, token=token, tls_ca=tls_ca))
+
+    @classmethod
+    def over(cls, client: AsyncClient) -> Self:
+        """Return a blocking client with the methods of an asynchronous one, which it owns.
+
+        No other loop may use that one from now on.
+        """
+        blocking = cls.__new__(cls)
+        blocking._begin(client)
+        return blocking
+
+    def _begin(self, client: AsyncClient) -> None:
+        self._client = client
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=_serve, args=(self._loop,), name="raftq-client", daemon=True
         )
         self._lock = threading.Lock()
         self._is_closed = False
+        self._closed_because = "this client is closed"
         self._thread.start()
         # Also at exit: a loop that still runs while the interpreter ends warns of itself.
         self._end = weakref.finalize(self, _stop, self._client, self._loop, self._thread)
+        _open_clients.add(self)
 
     def __enter__(self) -> "Client":
         return self
@@ -101,7 +115,7 @@ class Client:
         self._refuse_own_thread()
         with self._lock:  # Once `close` has begun, nothing may reach a loop that ends.
             if self._is_closed:
-                raise InvalidRequest("this client is closed")
+                raise InvalidRequest(self._closed_because)
             future = asyncio.run_coroutine_threadsafe(call(self._client), self._loop)
         try:
             return future.result()
@@ -121,6 +135,13 @@ class Client:
         with self._lock:
             self._is_closed = True
         self._end()
+
+    def _leave_to_parent(self) -> None:
+        """Become unusable in a forked child, without touching what the parent goes on using."""
+        self._end.detach()  # It would close the parent's sockets, and wait for its thread.
+        self._lock = threading.Lock()  # Another thread may have held it.
+        self._is_closed = True
+        self._closed_because = "this client was made before the fork; make one in each process"
 
     def _refuse_own_thread(self) -> None:
         if threading.current_thread() is self._thread:
@@ -145,6 +166,17 @@ class Client:
     add_member = _blocking(AsyncClient.add_member)
     remove_member = _blocking(AsyncClient.remove_member)
     transfer_leadership = _blocking(AsyncClient.transfer_leadership)
+
+
+_open_clients: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_open_clients):
+        client._leave_to_parent()  # pyright: ignore[reportPrivateUsage]  # Its own module.
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,7 +1,7 @@
 """Tasks and workers: declare functions as tasks of an `App`, enqueue them, run them.
 
-`App` and `current` are what most programs need. Below them, `run_worker` leases tasks of plain bytes
-and runs a handler. Imports `raftq.client` and `raftq.protocol` only.
+`App` and `current` are what most programs need. Below them, `run_worker` leases tasks of plain
+bytes and runs a handler. Imports `raftq.client` and `raftq.protocol` only.
 """
 
 from raftq.worker.app import App

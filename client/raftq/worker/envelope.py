@@ -2,8 +2,9 @@
 
 MessagePack `[version, name, arguments, keyword arguments, {…}]`. The map at the end may hold
 `headers` (text by text), `timeout_ms` (the run limit of one attempt, where the producer overrode
-the task's own) and `serializer`, without which arguments are plain MessagePack; with another
-serializer each argument is a bin of its bytes. Programs in other languages can write and read it.
+the task's own; 0 for none) and `serializer`, without which arguments are plain MessagePack; with
+another serializer each argument is a bin of its bytes. Programs in other languages can write and
+read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ class Extras(Struct, frozen=True, omit_defaults=True):
     """What a payload may say beside its arguments."""
 
     headers: dict[str, str] = {}
-    timeout_ms: Annotated[int, Meta(ge=1)] | None = None
+    timeout_ms: Annotated[int, Meta(ge=0)] | None = None
     serializer: str = MSGPACK
 
 

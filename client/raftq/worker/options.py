@@ -89,9 +89,9 @@ class Policy:
             _check_range("timeout in ms", self.timeout_ms, 1, limits.DELAY_MS_MAX)
 
 
-def check_name(what: str, name: str) -> None:
+def check_name(what: str, name: object) -> None:
     """Raise InvalidRequest if a name is none that queues and tasks can have."""
-    if not re.match(NAME_PATTERN, name):
+    if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
         raise InvalidRequest(f"{what} is {name!r}; it must match {NAME_PATTERN}")
 
 

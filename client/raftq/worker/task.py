@@ -6,13 +6,24 @@
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, Unpack, cast
+from uuid import UUID
 
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
 from raftq.worker import envelope
+from raftq.worker.enqueueing import Draft, Enqueueing, Prepared, make_draft
 from raftq.worker.errors import InvalidTask, UnreadablePayload
-from raftq.worker.options import ExecutionKind, Policy, TaskOptions, check_name
+from raftq.worker.job import Job
+from raftq.worker.options import (
+    CALL_OPTIONS,
+    CallOptions,
+    ExecutionKind,
+    Policy,
+    TaskOptions,
+    check_name,
+    refuse_unknown,
+)
 from raftq.worker.serialising.arguments import Arguments
 from raftq.worker.serialising.serializer import Serializer
 
@@ -35,7 +46,7 @@ class Invocation:
     """How long this attempt may run: the producer's word, else the task's; None is for ever."""
 
 
-class Task(Generic[P, R]):
+class Task(Enqueueing[P, R]):
     """A declared task; made by `@app.task`.
 
     Args:
@@ -101,6 +112,26 @@ class Task(Generic[P, R]):
         """How long one attempt may run; None is for ever."""
         return self.policy.timeout_ms
 
+    # ------------------------------------------------------------ enqueueing
+
+    def options(self, **options: Unpack[CallOptions]) -> Prepared[P, R]:
+        """Return this task with other policies, ready to be enqueued with them.
+
+        The options are those of `CallOptions`; what they do not name stays as declared.
+
+        Raises:
+            InvalidRequest: There is no such option, or its value is out of range.
+        """
+        refuse_unknown(options, CALL_OPTIONS, f"task {self.name!r}")
+        return Prepared(self, options)
+
+    def job(self, id: UUID | str) -> Job[R]:
+        """Return the job of a task that was enqueued elsewhere, by its id."""
+        return Job(self.app, id if isinstance(id, UUID) else UUID(id), self.decode_result)
+
+    def _draft(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Draft[R]:
+        return make_draft(self, self.policy, {}, args, kwargs)
+
     # ------------------------------------------------------------ bytes
 
     def payload(
@@ -116,7 +147,7 @@ class Task(Generic[P, R]):
             args: Positional ones.
             kwargs: Named ones.
             headers: Beside the arguments.
-            timeout_ms: A run limit in the place of the task's own.
+            timeout_ms: A run limit in the place of the task's own; 0 is none.
 
         Raises:
             InvalidArguments: They do not fit the function, or cannot be stored.
@@ -156,7 +187,7 @@ class Task(Generic[P, R]):
                 for key, each in packed.kwargs.items()
             },
         )
-        timeout_ms = self.timeout_ms if extras.timeout_ms is None else extras.timeout_ms
+        timeout_ms = self.timeout_ms if extras.timeout_ms is None else extras.timeout_ms or None
         return Invocation(self, args, kwargs, extras.headers, timeout_ms)
 
     def encode_result(self, value: object) -> bytes | None:

@@ -125,9 +125,9 @@ class Arguments:
         try:
             return self._result.decode(stored)
         except Exception as error:  # Whatever a serializer raises, it means no.
+            kind = _shown(self._result.annotation)
             raise UnreadableResult(
-                f"the result of task {self._task!r} is not {self._result.annotation!r}: {error}; "
-                "`raw` has its bytes",
+                f"the result of task {self._task!r} is not {kind}: {error}; `raw` has its bytes",
                 stored,
             ) from None
 

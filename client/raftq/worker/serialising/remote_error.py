@@ -8,6 +8,7 @@ import re
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 from raftq.protocol import limits
@@ -83,12 +84,20 @@ def _message_of(error: BaseException) -> str:
 
 
 def _traceback_of(error: BaseException) -> str:
-    if error.__traceback__ is None:
+    """Return the traceback from the task's function on; nothing if the failure is not its own."""
+    calls = error.__traceback__
+    while calls is not None and _is_ours(calls):
+        calls = calls.tb_next
+    if calls is None:
         return ""
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(type(error), error, calls))
     except Exception:
         return ""  # The text of an exception in the chain cannot be shown.
+
+
+def _is_ours(calls: TracebackType) -> bool:
+    return str(calls.tb_frame.f_globals.get("__name__", "")).startswith("raftq.worker.")
 
 
 def _shortened(text: str, characters_max: int) -> str:

@@ -8,7 +8,7 @@ import typer.main
 from tests.support.clusters import raftq_inside
 
 from raftq.cli.commands import build
-from raftq.cli.secrets import client_credentials
+from raftq.client.environment import client_credentials
 from raftq.protocol.errors import InvalidRequest
 
 

@@ -1,6 +1,7 @@
-"""Where the command line finds its credentials: in the environment, never among its arguments.
+"""What the environment says about the cluster, for the command line and for Apps.
 
-Arguments stand in shell histories, and every user of the machine can read them.
+Credentials are never among a command's arguments: those stand in shell histories, and every user
+of the machine can read them.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from typing import Final
 
 from raftq.protocol.errors import InvalidRequest
 
+DEFAULT_ADDRESSES: Final = "127.0.0.1:7601,127.0.0.1:7602,127.0.0.1:7603"
+"""Where `raftq dev` starts its nodes."""
 TOKEN_VARIABLE: Final = "RAFTQ_TOKEN"
 TOKEN_FILE_VARIABLE: Final = "RAFTQ_TOKEN_FILE"
 TLS_CA_VARIABLE: Final = "RAFTQ_TLS_CA"

@@ -1,0 +1,149 @@
+"""A task that was enqueued, as its producer sees it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from uuid import UUID
+
+from raftq.client.async_client import AsyncClient
+from raftq.client.durations import Duration, seconds
+from raftq.protocol.errors import UnknownTask
+from raftq.protocol.messages import TaskState, TaskStatus
+from raftq.worker.errors import ResultTimeout, TaskFailed
+from raftq.worker.serialising.remote_error import RemoteError, local_exception
+from raftq.worker.waiting import ENDED, Ending, Waiting
+
+if TYPE_CHECKING:
+    from raftq.worker.app import App
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Job(Generic[R_co]):
+    """A task that was enqueued: its state, and its result when it has one.
+
+    Made by `enqueue`, `task.job(id)` and `app.job(id)`. What has ended is not asked for again.
+
+    Args:
+        app: What it was enqueued with.
+        id: Of the task.
+        decode: Reads a recorded result.
+        created: See the property.
+    """
+
+    def __init__(
+        self,
+        app: "App",
+        id: UUID,
+        decode: Callable[[bytes | None], R_co],
+        created: bool | None = None,
+    ) -> None:
+        self.id: Final = id
+        """The task's id: keep it to ask for the result elsewhere."""
+        self.created: Final = created
+        """Whether enqueueing made the task; False if it was there already; None if that is not
+        known, as of `app.job(id)`."""
+        self._app: Final = app
+        self._decode: Final = decode
+        self._ending: Ending | None = None
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}>"
+
+    # ------------------------------------------------------------ state
+
+    def status(self) -> TaskStatus:
+        """Return the task's state, counts and reasons of failure.
+
+        Raises:
+            UnknownTask: There is none, or it finished long ago and was forgotten.
+        """
+        return self._app.access.run(self._status)
+
+    async def astatus(self) -> TaskStatus:
+        """Return what `status` does."""
+        return await self._status(await self._app.access.client())
+
+    async def _status(self, client: AsyncClient) -> TaskStatus:
+        status = await client.task(self.id)
+        if status.state in ENDED:
+            self._ending = status
+        return status
+
+    # ------------------------------------------------------------ result
+
+    def result(self, timeout: Duration | None = None) -> R_co:
+        """Wait for the task's end and return its result.
+
+        Args:
+            timeout: How long to wait; None is for ever.
+
+        Raises:
+            TaskFailed: It is dead, with what its last run raised.
+            ResultTimeout: It has not ended in time, and goes on.
+            UnknownTask: There is none, or it finished long ago and was forgotten.
+            UnreadableResult: The result is not what the task's annotation says.
+            UnavailableError: The cluster could not be asked in time.
+        """
+        if self._ending is None:
+            waiting = self._waiting(timeout)
+            self._app.access.run(lambda client: self._wait(client, waiting))
+        return self._outcome()
+
+    async def aresult(self, timeout: Duration | None = None) -> R_co:
+        """Return what `result` does."""
+        if self._ending is None:
+            await self._wait(await self._app.access.client(), self._waiting(timeout))
+        return self._outcome()
+
+    def _waiting(self, timeout: Duration | None) -> Waiting:
+        return Waiting([self.id.bytes], None if timeout is None else seconds(timeout))
+
+    async def _wait(self, client: AsyncClient, waiting: Waiting) -> None:
+        try:
+            ((_, self._ending),) = await waiting.next(client)
+        except TimeoutError:
+            raise timeout_of(self, waiting) from None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known here that the task has ended, so that `result` need not wait."""
+        return self._ending is not None
+
+    def end(self, ending: Ending) -> None:
+        """Take note of how the task ended; `App` waits for many at a time."""
+        self._ending = ending
+
+    def _outcome(self) -> R_co:
+        """Return the result of a task that ended, or raise what came of it."""
+        match self._ending:
+            case TaskStatus(state=TaskState.DONE, result=result):
+                return self._decode(result)
+            case TaskStatus() as status:
+                raise self._failure(status)
+            case error:
+                raise UnknownTask(
+                    f"the cluster knows no task {self.id}: it was never enqueued, or it finished "
+                    "so long ago that it was forgotten"
+                ) from error
+
+    def _failure(self, status: TaskStatus) -> TaskFailed:
+        last = status.errors[-1] if status.errors else ""
+        reason = RemoteError.parse(last)
+        what = f"{reason.type}: {reason.message}" if reason.type else last
+        error = TaskFailed(
+            f"task {self.id} is {status.state} after {status.failures} failures and "
+            f"{status.crashes} crashes{': ' if what else ''}{what}",
+            self.id,
+            status.state,
+            status.errors,
+        )
+        error.__cause__ = local_exception(reason, self._app.remote_exceptions)
+        return error
+
+
+def timeout_of(job: Job[object], waiting: Waiting) -> ResultTimeout:
+    """Return what is raised when a wait is over."""
+    state = waiting.last_state
+    return ResultTimeout(
+        f"task {job.id} has not ended in time; it is {state}", job.id, cast(TaskState, state)
+    )
