@@ -18,6 +18,7 @@ from raftq.client.calling import Calling, Calls
 from raftq.client.credentials import credentials
 from raftq.client.durations import Duration, milliseconds, seconds
 from raftq.client.endpoints import Endpoints, parse_addresses
+from raftq.client.random_bits import RandomBits
 from raftq.protocol import limits
 from raftq.protocol.errors import RaftqError, error_from_code
 from raftq.protocol.messages import (
@@ -115,7 +116,8 @@ class AsyncClient:
         self._calling = calls
         self._timeout = seconds(timeout)
         self._giving_back: set[asyncio.Task[None]] = set()
-        self._new_id = Uuid7(wall_ms, random.getrandbits)
+        is_real = isinstance(random, SystemRandom)
+        self._new_id = Uuid7(wall_ms, RandomBits() if is_real else random.getrandbits)
         self._id_lock = threading.Lock()  # `Client` makes ids on its callers' threads.
 
     def new_id(self) -> bytes:

@@ -192,12 +192,13 @@ class Calling:
             call = with_wait(call, int(wait_left * 1_000))
         timeout_ms = int((deadline - now - wait_left) * 1_000)
         future = connection.call(call, min(max(timeout_ms, 1), limits.TIMEOUT_MS_MAX))
+        limit = min(deadline, now + wait_left + PATIENCE_SECONDS)
+        # Not `asyncio.timeout_at`, which costs as much as all the rest of this function.
+        timer = loop.call_at(limit, _give_up, connection, future, address)
         try:
-            async with asyncio.timeout_at(min(deadline, now + wait_left + PATIENCE_SECONDS)):
-                return await future
-        except TimeoutError:
-            connection.forget(future)
-            raise CommitTimeout(f"{address[0]}:{address[1]} did not answer in time") from None
+            return await future
+        finally:
+            timer.cancel()
 
     async def _connected(self, address: Address, deadline: float) -> Connection:
         """Return a connection; calls that need the same one wait for the same attempt."""
@@ -243,6 +244,12 @@ class Calling:
                 self._endpoints.leaving(address)
             case _:
                 pass  # A newer server may say more.
+
+
+def _give_up(connection: Connection, future: "asyncio.Future[object]", address: Address) -> None:
+    if not future.done():
+        future.set_exception(CommitTimeout(f"{address[0]}:{address[1]} did not answer in time"))
+    connection.forget(future)
 
 
 def with_wait(call: LeaseCall, wait_ms: int) -> LeaseCall:

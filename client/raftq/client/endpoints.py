@@ -126,6 +126,8 @@ class Endpoints:
         return leader if leader is not None and not self._failures_of(leader) else None
 
     def _failures_of(self, address: Address) -> int:
+        if address not in self._failures and address not in self._leaving:
+            return 0
         since = self._clock() - FORGIVEN_AFTER_SECONDS
         count, failed_at = self._failures.get(address, (0, since))
         is_leaving = self._leaving.get(address, since) > since
