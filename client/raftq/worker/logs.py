@@ -14,12 +14,13 @@ import structlog
 from raftq.worker.context import current
 from raftq.worker.errors import NotRunning
 
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 Style: TypeAlias = Literal["auto", "json", "text"]
 _Event: TypeAlias = MutableMapping[str, Any]
 _NAME: Final = "raftq-worker"
 
 
-def configure_logs(level: str, style: Style, process: str) -> None:
+def configure_logs(level: Level, style: Style, process: str) -> None:
     """Send this process's log to stderr.
 
     Args:

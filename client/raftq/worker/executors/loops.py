@@ -9,8 +9,9 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from raftq.worker.executors.crossing import Crossing
 from raftq.worker.executors.interrupting import raise_in_thread, where_is
@@ -29,6 +30,8 @@ from raftq.worker.task import Invocation
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 1.0
 """How often the loop is asked for a sign of life, and how long it may take to give one."""
+_CLOSE_SECONDS: Final = 3.0
+"""How long the loop may take to end."""
 
 
 class LoopExecutor:
@@ -37,11 +40,18 @@ class LoopExecutor:
     Args:
         here: The way into the worker's loop.
         grace_seconds: How long code may take to end when it was cancelled.
+        close: Called on the loop before it ends, to close what tasks share on it.
     """
 
-    def __init__(self, here: Crossing, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        here: Crossing,
+        grace_seconds: float = GRACE_SECONDS,
+        close: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         self._here = here
         self._grace_seconds = grace_seconds
+        self._close = close
         self.loop: Final = asyncio.new_event_loop()
         self.there: Final = Crossing(self.loop)
         self._thread = threading.Thread(target=self._work, name="raftq-loop", daemon=True)
@@ -60,7 +70,7 @@ class LoopExecutor:
             await asyncio.wait([self._watchman])
         self._is_closing = True
         self.there.call(self.loop.stop)
-        deadline = time.monotonic() + _LOOK_SECONDS
+        deadline = time.monotonic() + _CLOSE_SECONDS
         while self._thread.is_alive() and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
 
@@ -81,8 +91,10 @@ class LoopExecutor:
             # An interrupt that came when its task had just yielded strikes the loop instead.
             with contextlib.suppress(Interrupted):
                 self.loop.run_forever()
-        with contextlib.suppress(Interrupted, RuntimeError):
+        with contextlib.suppress(Interrupted, RuntimeError, TimeoutError):
             _cancel_all(self.loop)
+            if self._close is not None:
+                self.loop.run_until_complete(asyncio.wait_for(self._close(), _LOOK_SECONDS))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 

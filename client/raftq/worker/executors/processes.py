@@ -21,7 +21,7 @@ from raftq.worker.errors import RunFailed
 from raftq.worker.executors import frames
 from raftq.worker.executors.crossing import Crossing
 from raftq.worker.executors.watch import GRACE_SECONDS, Interrupted, Watch, limit_seconds
-from raftq.worker.logs import Style
+from raftq.worker.logs import Level, Style
 from raftq.worker.run import Run
 from raftq.worker.task import Invocation
 
@@ -43,7 +43,7 @@ class ChildOptions:
     """Tasks after which a child is replaced."""
     memory_max_bytes: int | None = None
     """Memory above which a child is replaced when its run has ended."""
-    log_level: str = "info"
+    log_level: Level = "info"
     log_style: Style = "auto"
 
 

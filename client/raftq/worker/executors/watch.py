@@ -22,7 +22,9 @@ from raftq.worker.serialising.remote_error import RemoteError
 from raftq.worker.task import Invocation
 
 GRACE_SECONDS: Final = 5.0
-"""How long code that was interrupted may take to end."""
+"""How long code that was interrupted at its time limit may take to end."""
+_CANCEL_GRACE_SECONDS: Final = 1.0
+"""The same if the worker does not want its result any more: it is about to give the lease back."""
 _OURS: Final = str(Path(__file__).parents[1])
 
 
@@ -118,7 +120,7 @@ class Watch:
                 self._ended = self._loop.create_future()
                 if not self._is_over and not was_cancelled:
                     was_cancelled = True
-                    self._interrupt()
+                    self._cancel()
         if self._error is None:
             return self._result
         if was_cancelled and not isinstance(self._error, RunCrashed | StillRunning):
@@ -161,11 +163,18 @@ class Watch:
         if self._is_over:
             return
         where = self._insist()
-        if where is not None:
-            assert self._exceeded_seconds is not None
-            self.end(None, StillRunning(_time_text(self._exceeded_seconds, where)))
-        else:
+        if where is None:
             self._timer = self._loop.call_later(self._grace_seconds, self._on_grace)
+        elif self._exceeded_seconds is not None:
+            self.end(None, StillRunning(_time_text(self._exceeded_seconds, where)))
+
+    def _cancel(self) -> None:
+        self._interrupt()
+        if self._exceeded_seconds is None:
+            grace = min(_CANCEL_GRACE_SECONDS, self._grace_seconds)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(grace, self._on_grace)
 
 
 def make_context(run: Run, invocation: Invocation, control: RunControl) -> Context:

@@ -1,0 +1,83 @@
+"""An App's tasks on a worker loop: which executor runs what, and what becomes of strangers."""
+
+import asyncio
+from typing import Final
+
+from raftq.client.async_client import AsyncClient
+from raftq.worker.app import App
+from raftq.worker.endings import GiveBack
+from raftq.worker.errors import UnknownTaskName
+from raftq.worker.executors.crossing import Crossing
+from raftq.worker.executors.loops import LoopExecutor
+from raftq.worker.executors.processes import ChildOptions, ProcessExecutor
+from raftq.worker.executors.threads import ThreadExecutor
+from raftq.worker.executors.watch import failed
+from raftq.worker.loop import Worker
+from raftq.worker.run import Run
+from raftq.worker.supervision.settings import QueuePlan, Settings
+
+UNKNOWN_TASK_DELAY_SECONDS: Final = 10.0
+"""How long a task is put off that this App does not have. During a deploy a newer worker has it."""
+
+
+class Runtime:
+    """One worker process's share of the work. Make and use it on a running loop.
+
+    Args:
+        app: Whose tasks.
+        client: Of the App's cluster; the caller closes it.
+        settings: Of the process.
+        plan: What is leased from.
+
+    Raises:
+        InvalidRequest: The settings cannot work.
+    """
+
+    def __init__(self, app: App, client: AsyncClient, settings: Settings, plan: QueuePlan) -> None:
+        self._app = app
+        here = Crossing(asyncio.get_running_loop())
+        options = ChildOptions(
+            settings.target,
+            settings.tasks_max,
+            settings.memory_max_bytes,
+            settings.log_level,
+            settings.log_style,
+        )
+        self._loops = LoopExecutor(here, close=app.aclose)
+        self._threads = ThreadExecutor(here, settings.threads_max)
+        self._processes = ProcessExecutor(here, settings.children_max, options)
+        self.worker: Final = Worker(
+            client,
+            plan.queues,
+            self._run,
+            concurrency=settings.concurrency,
+            queue_limits=plan.queue_limits,
+            prefetch=settings.prefetch,
+            lease=settings.lease_seconds,
+            drain_timeout=settings.drain_seconds,
+        )
+
+    async def run(self) -> None:
+        """Run tasks until the worker is stopped; see `Worker.run`."""
+        async with self._loops, self._processes:
+            try:
+                await self.worker.run()
+            finally:
+                self._threads.close()
+                await asyncio.to_thread(self._app.close)
+
+    async def _run(self, run: Run) -> bytes | None:
+        """Run one task where it is to run."""
+        try:
+            invocation = self._app.read(run.payload)
+        except UnknownTaskName as error:
+            raise GiveBack(str(error), UNKNOWN_TASK_DELAY_SECONDS) from None
+        except Exception as error:
+            raise failed(error) from None
+        match invocation.task.execution:
+            case "async":
+                return await self._loops.run(run, invocation)
+            case "thread":
+                return await self._threads.run(run, invocation)
+            case "process":
+                return await self._processes.run(run, invocation)
