@@ -24,9 +24,9 @@ from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
 from raftq.node.certificates import Certificates
 from raftq.node.credentials import Keeper
+from raftq.node.disk_watch import DiskWatch
 from raftq.node.exposure import exposures, sends_tokens_in_the_clear
 from raftq.node.settings import Address, NodeConfig, address_text
-from raftq.protocol import limits
 from raftq.protocol.messages import ClusterStatus, NodeStatus
 from raftq.protocol.uuid7 import Uuid7
 from raftq.server.gate import Access
@@ -37,7 +37,6 @@ from raftq.storage.files import RealFiles
 _log = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_TIMEOUT = 5
-_DISK_CHECK_SECONDS = 2.0
 
 
 class CannotListen(Exception):
@@ -93,11 +92,12 @@ class Node:
             self._network,
             None if peer_tls is None else proven_node,
         )
+        self._disk = DiskWatch(data_dir.free_bytes, self.replica, time.monotonic)
         random = SystemRandom()
         self.server = Server(
             self.replica,
             lambda: cluster_status(self.replica),
-            self._disk_is_full,
+            self._disk.is_full,
             Uuid7(lambda: time.time_ns() // 1_000_000, random.getrandbits),
             random,
             version("raftq"),
@@ -105,8 +105,6 @@ class Node:
         )
         for which in keeper.certificates.expire_at:
             self.server.metrics.add_certificate(which, partial(keeper.expiry_seconds, which))
-        self._disk_checked_at = 0.0
-        self._is_disk_full = False
         self._stop_requested = asyncio.Event()
 
     async def run(self) -> None:
@@ -170,18 +168,11 @@ class Node:
 
     async def _stop(self) -> None:
         await self._keeper.stop()
+        await self._disk.stop()
         await self.server.stop()
         await self.replica.stop()
         self._close_helpers()
         self._data_dir.close()
-
-    def _disk_is_full(self) -> bool:
-        """Look at the free space now and then; asking for each enqueue would cost more."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._disk_checked_at + _DISK_CHECK_SECONDS:
-            self._disk_checked_at = now
-            self._is_disk_full = self._data_dir.free_bytes() < limits.DISK_RESERVE_BYTES
-        return self._is_disk_full
 
 
 def cluster_status(replica: RaftReplica) -> ClusterStatus:

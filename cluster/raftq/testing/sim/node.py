@@ -11,8 +11,10 @@ from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
 from raftq.core.machine import Applied
+from raftq.node.disk_watch import DiskWatch
 from raftq.node.process import cluster_status
 from raftq.node.settings import NodeConfig
+from raftq.protocol import limits
 from raftq.protocol.errors import StorageError
 from raftq.protocol.uuid7 import Uuid7
 from raftq.server.server import Server
@@ -227,10 +229,11 @@ class SimNode:
         self.replica = replica
         self.on_started(self)
         self.is_wiped = False
+        watch = DiskWatch(self._free_bytes, replica, process.time, every=0.0)
         server = self.server = Server(
             replica,
             lambda: cluster_status(replica),
-            lambda: self.disk.is_full,
+            watch.is_full,
             Uuid7(self.clock.wall_ms, chance.getrandbits),
             chance,
             "simulated",
@@ -244,10 +247,14 @@ class SimNode:
             deadline = process.time() + self.settings.drain_seconds
             await replica.transfer_leadership(deadline)
             await server.drain(deadline)
+        await watch.stop()
         await server.stop()
         await replica.stop()
         if replica.failed.done():
             raise replica.failed.result()
+
+    def _free_bytes(self) -> int:
+        return 0 if self.disk.is_full else limits.DISK_RESERVE_BYTES
 
     def _config(self) -> NodeConfig:
         return NodeConfig(
