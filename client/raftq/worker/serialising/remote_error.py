@@ -14,6 +14,10 @@ from typing import Final
 from raftq.protocol import limits
 
 _TRACEBACK: Final = "Traceback (most recent call last):\n"
+_SEPARATOR: Final = re.compile(
+    r"\n\n(?=(?:  \+ Exception Group )?Traceback \(most recent call last\):\n)"
+)
+"""A blank line and the first line of a traceback, as Python prints them."""
 _MESSAGE_CHARACTERS_MAX: Final = limits.ERROR_TEXT_CHARACTERS_MAX // 4
 _HEAD: Final = re.compile(r"([^\W\d]\w*(?:\.(?:[^\W\d]\w*|<locals>))*)(?:: |\Z)")
 
@@ -37,8 +41,7 @@ class RemoteError:
     @property
     def text(self) -> str:
         """The text to record: bounded, and valid Unicode."""
-        # A blank line before the word ends the message; in the message itself it must not occur.
-        message = self.message.replace("\n\n" + _TRACEBACK, "\n" + _TRACEBACK)
+        message = _SEPARATOR.sub("\n", self.message)  # It ends the message, so there is only one.
         head = _shortened(f"{self.type}: {message}", _MESSAGE_CHARACTERS_MAX)
         if self.traceback:
             room = limits.ERROR_TEXT_CHARACTERS_MAX - len(head) - 2
@@ -48,11 +51,11 @@ class RemoteError:
     @classmethod
     def parse(cls, text: str) -> "RemoteError":
         """Return the reason that a text tells; any text is one."""
-        head, separator, calls = text.partition("\n\n" + _TRACEBACK)
+        head, *calls = _SEPARATOR.split(text, maxsplit=1)
         match = _HEAD.match(head)
         if match is None:
             return cls("", text)
-        return cls(match[1], head[match.end() :], _TRACEBACK + calls if separator else "")
+        return cls(match[1], head[match.end() :], *calls)
 
 
 def type_name(kind: type[BaseException]) -> str:
