@@ -7,8 +7,20 @@ bytes and runs a handler. Imports `raftq.client` and `raftq.protocol` only.
 from raftq.worker.app import App
 from raftq.worker.context import Context, current
 from raftq.worker.hooks import Hook
+from raftq.worker.job import Job
 from raftq.worker.loop import Worker, run_worker
 from raftq.worker.run import Handler, Run
 from raftq.worker.task import Task
 
-__all__ = ["App", "Context", "Handler", "Hook", "Run", "Task", "Worker", "current", "run_worker"]
+__all__ = [
+    "App",
+    "Context",
+    "Handler",
+    "Hook",
+    "Job",
+    "Run",
+    "Task",
+    "Worker",
+    "current",
+    "run_worker",
+]
