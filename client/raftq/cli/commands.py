@@ -18,7 +18,8 @@ _MODULES: Final[dict[str, str]] = {
     "restore": "restore",
     "recover": "restore",
     "dev": "dev",
-    "bench": "bench",
+    "worker": "worker",
+    "bench": "bench.command",
     "sim": "sim",
     "chaos": "chaos",
 }

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from random import SystemRandom
 from typing import Final, Self
 
+NODE_PROGRAM: Final = ("-m", "raftq.node.main")
 _POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 15.0
 _PORTS: Final = (10_000, 32_000)
@@ -72,7 +74,7 @@ class NodeProcess:
             "cluster": members,
             **self._cluster.settings,
         }
-        command = [sys.executable, "-m", "raftq.node.main"]
+        command = [sys.executable, *self._cluster.program]
         for name, value in settings.items():
             command += [f"--{name}", value]
         return command
@@ -154,6 +156,7 @@ class LocalCluster:
         base_port: Native ports are this +1, +2, …; HTTP 10 above, peers 20 above. None: any free
             ports.
         settings: Further `raftqd` flags without dashes in front.
+        program: What Python is given to run a node, in front of the flags.
     """
 
     def __init__(
@@ -162,9 +165,11 @@ class LocalCluster:
         size: int = 3,
         base_port: int | None = None,
         settings: dict[str, str] | None = None,
+        program: Sequence[str] = NODE_PROGRAM,
     ) -> None:
         self.folder = folder
         self.settings = settings or {}
+        self.program = program
         folder.mkdir(parents=True, exist_ok=True)
         ids = [f"n{number}" for number in range(1, size + 1)]
         if base_port is None:

@@ -120,4 +120,47 @@ SHAPES: Final[dict[str, dict[str, object]]] = {
             }
         ],
     },
+    "bench": {
+        "format": 1,
+        "machine": {
+            "system": "Linux 6.18.44 x86_64",
+            "processor": "AMD EPYC",
+            "cores": 2,
+            "memory": "24684096 kB",
+            "file_system": "ext4",
+            "fdatasync_ms": 0.164,
+            "load_before": 0.04,
+            "began_at": "2026-11-24T12:21:47Z",
+            "python": "3.11.7",
+            "raftq": "0.1.0",
+            "tornado": "6.6.1",
+            "pysyncobj": "0.3.17",
+            "msgpack": "1.2.4",
+            "msgspec": "0.22.0",
+        },
+        "settings": {
+            "nodes": 3,
+            "seconds": 4.0,
+            "disturbances": 7,
+            "tasks": 1_000_000,
+            "payload_bytes": 256,
+            "settings": {"snapshot-entries": "50000"},
+            "rounds": 3,
+        },
+        "figures": [
+            {
+                "case": "leader-killed",
+                "what": "gap, worst",
+                "unit": "ms",
+                "pick": "worst",
+                "value": 84.3,
+                "min": 72.9,
+                "max": 84.3,
+                "values": [72.9, 84.3],
+            }
+        ],
+        "curves": {
+            "offered-load": [{"at": 500.0, "rate": 499.8, "p50_ms": 0.7, "p99_ms": 2.1}],
+        },
+    },
 }

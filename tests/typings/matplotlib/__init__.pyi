@@ -1,0 +1,1 @@
+"""The part of matplotlib that raftq uses; its own types are partly unknown."""
