@@ -122,6 +122,7 @@ def scene(
     concurrency: int = 4,
     lease: float = 30.0,
     drain_timeout: float = 10.0,
+    prefetch: int = 0,
 ) -> None:
     """Run a body while a worker runs; its worker is stopped at the end, if it still runs."""
 
@@ -136,6 +137,7 @@ def scene(
                 concurrency=concurrency,
                 lease=lease,
                 drain_timeout=drain_timeout,
+                prefetch=prefetch,
                 name="w",
             )
             now = Scene(cluster, queue, worker)
