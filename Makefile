@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup test lint demo bench sim chaos compose-test clean
+.PHONY: setup test lint demo bench bench-plots bench-record sim chaos compose-test clean
 
 setup: .venv/ready
 
@@ -27,6 +27,13 @@ demo: setup
 
 bench: setup
 	$(BIN)/raftq bench --nodes 3
+
+# What docs/internals/performance.md shows is measured, kept beside it, and written into it.
+bench-plots: setup
+	$(BIN)/python -m tests.tidy.performance record curves
+
+bench-record: setup
+	$(BIN)/python -m tests.tidy.performance record
 
 sim: setup
 	$(BIN)/raftq sim --seeds 2000 --jobs 2

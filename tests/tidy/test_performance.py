@@ -1,0 +1,55 @@
+"""The tables of docs/internals/performance.md say what the kept runs say."""
+
+import pytest
+from tests.support.bench_records import record
+from tests.tidy.performance import GOALS, PAGE, RUNS, Goal, kept_records, page
+
+from raftq.cli.bench.figures import Figure, Pick
+from raftq.cli.bench.record import Record
+from raftq.cli.bench.report import short
+
+
+def test_the_tables_are_up_to_date() -> None:
+    written = PAGE.read_text()
+    assert written == page(written, kept_records()), "run `python -m tests.tidy.performance`"
+
+
+def test_each_goal_and_each_run_has_a_line_whether_it_was_measured_or_not() -> None:
+    text = page(PAGE.read_text(), {})
+    assert all(f"| {goal.text} | {goal.limit_text()} | not measured |" in text for goal in GOALS)
+    assert all(f"| {name} | `raftq bench" in text for name in RUNS)
+
+
+def test_a_measured_goal_is_met_or_said_not_to_be() -> None:
+    for rate, verdict in ((35_000.0, "yes"), (34_999.0, "**no**")):
+        text = page(PAGE.read_text(), {"standard": record(rate=rate)})
+        spread = f"{short(rate - 1)} to {short(rate + 1_000)}"
+        assert f"| ≥ 35,000 /s | **{short(rate)}** | {spread} | 3 | {verdict} |" in text
+        assert "| ≤ 600 ms | **80** |  | 2 | yes |" in text
+        assert "| `enqueue-128` | 12 |  |  |  |" in text
+
+
+@pytest.mark.parametrize(
+    ("goal", "value", "is_met"),
+    [
+        (Goal("", 10, "", "", "/s"), 10, True),
+        (Goal("", 10, "", "", "/s"), 9, False),
+        (Goal("", 10, "", "", "ms"), 10, True),
+        (Goal("", 10, "", "", "ms"), 11, False),
+    ],
+)
+def test_rates_are_to_be_high_and_everything_else_low(
+    goal: Goal, value: float, is_met: bool
+) -> None:
+    assert goal.is_met_by(Figure("", "", goal.unit, Pick.MEDIAN, [value])) is is_met
+
+
+def test_a_page_without_a_place_for_a_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="no place for the table 'goals'"):
+        page("# Performance\n", {})
+
+
+def test_the_words_of_the_page_stay_when_its_tables_change() -> None:
+    text = PAGE.read_text() + "\n## Where the time goes\n\nwords\n"
+    changed = page(text, {"standard": record(), "curves": Record({}, {}, [])})
+    assert changed != text and changed.endswith("\n## Where the time goes\n\nwords\n")
