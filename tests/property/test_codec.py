@@ -11,6 +11,7 @@ from raftq.consensus.peers.messages import PeerMessage, decode_message, encode_f
 from raftq.protocol import codec
 from raftq.protocol.errors import RequestError
 from raftq.protocol.messages import Call, Command, Entry, HelloReply, Reply, TimeoutMs
+from raftq.protocol.requests import RequestReader, call_of, read_request
 from raftq.protocol.versions import ENTRY_VERSION
 
 calls = messages_of(Call).map(lambda value: cast(Call, value))
@@ -27,11 +28,11 @@ def test_a_call_survives_its_bytes(call: Call) -> None:
 
 @given(timeouts_ms, calls)
 def test_a_call_survives_the_native_protocol(timeout_ms: int, call: Call) -> None:
-    unpacker = codec.new_request_unpacker()
-    unpacker.feed(codec.request_bytes(7, timeout_ms, call))
-    kind, call_id, method, params = cast("list[object]", unpacker.unpack())
-    assert (kind, call_id) == (0, 7)
-    assert codec.call_from_params(method, params) == (timeout_ms, call)
+    (raw,) = RequestReader().feed(codec.request_bytes(7, timeout_ms, call))
+    request = read_request(raw)
+    assert (request.kind, request.call_id) == (0, 7)
+    name = codec.METHOD_OF[type(call)]
+    assert call_of(bytes(request.method), request.params) == (name, timeout_ms, call)
 
 
 @given(replies)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias, TypeVar, cast
 
+import msgspec
+
 from raftq.protocol import codec
 from raftq.protocol.errors import RaftqError
 from raftq.protocol.messages import (
@@ -42,6 +44,7 @@ from raftq.protocol.messages import (
     TaskStatus,
     TransferLeadership,
 )
+from raftq.protocol.requests import Request, RequestReader, call_of, read_request
 
 T = TypeVar("T")
 
@@ -175,12 +178,11 @@ class FakeNode:
         self._tasks.add(task)
         self._writers.add(writer)
         self.connections += 1
-        unpacker = codec.new_request_unpacker()
+        requests = RequestReader()
         try:
             while data := await reader.read(65_536):
-                unpacker.feed(data)
-                for message in unpacker:
-                    self._handle(cast("list[object]", message), writer)
+                for raw in requests.feed(data):
+                    self._handle(read_request(raw), writer)
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -188,12 +190,11 @@ class FakeNode:
             self._tasks.discard(task)
             writer.transport.abort()
 
-    def _handle(self, message: list[object], writer: asyncio.StreamWriter) -> None:
-        _, call_id, method, params = message
-        assert isinstance(call_id, int)
-        if method == "hello":
+    def _handle(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        call_id, method = request.call_id, bytes(request.method)
+        if method == codec.encode("hello"):
             self.hellos += 1
-            self.tokens.append(cast("list[object]", params)[2:])
+            self.tokens.append(msgspec.msgpack.decode(request.params, type=list[object])[2:])
             assert self._cluster is not None
             greeting = self._cluster.greeting(self.id) if self.hello is None else None
             if greeting is not None:
@@ -202,9 +203,9 @@ class FakeNode:
                 assert self.hello is not None and not callable(self.hello)
                 _perform(self.hello, call_id, writer)
             return
-        timeout_ms, call = codec.call_from_params(method, params)
+        name, timeout_ms, call = call_of(method, request.params)
         now = asyncio.get_running_loop().time()
-        received = Received(cast(str, method), timeout_ms, call, now, call_id)
+        received = Received(name, timeout_ms, call, now, call_id)
         self.received.append(received)
         step = self.script.popleft() if self.script else self.fallback
         task = asyncio.create_task(_answer(step, received, writer))

@@ -8,7 +8,7 @@ Peers and the log use the same structs with their tag: `[tag, field, …]`.
 """
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Final
 
 import msgpack
 import msgspec
@@ -19,7 +19,6 @@ from raftq.protocol.errors import (
     InvalidRequest,
     PayloadTooLarge,
     RaftqError,
-    UnknownMethod,
     UnsupportedVersion,
     error_from_code,
 )
@@ -39,7 +38,6 @@ from raftq.protocol.messages import (
     Reply,
     Requeue,
     TaskCall,
-    TimeoutMs,
     TransferLeadership,
 )
 from raftq.protocol.versions import ENTRY_VERSION
@@ -59,7 +57,6 @@ METHODS: Final[Mapping[str, type[Call]]] = {
     "transfer_leadership": TransferLeadership,
 }
 METHOD_OF: Final[Mapping[type[Call], str]] = {cls: name for name, cls in METHODS.items()}
-_TAGS: Final = {name: cls.__struct_config__.tag for name, cls in METHODS.items()}
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _call_decoder: Final[msgspec.msgpack.Decoder[Call]] = msgspec.msgpack.Decoder(Call)
@@ -83,7 +80,7 @@ def decode_call(raw: bytes | memoryview) -> Call:
     try:
         return _call_decoder.decode(raw)
     except MALFORMED as error:
-        raise _invalid(str(error)) from None
+        raise invalid(str(error)) from None
 
 
 def decode_reply(raw: bytes | memoryview) -> Reply:
@@ -91,7 +88,7 @@ def decode_reply(raw: bytes | memoryview) -> Reply:
     try:
         return _reply_decoder.decode(raw)
     except MALFORMED as error:
-        raise _invalid(str(error)) from None
+        raise invalid(str(error)) from None
 
 
 def decode_entry(raw: bytes | memoryview) -> Entry:
@@ -107,7 +104,7 @@ def decode_entry(raw: bytes | memoryview) -> Entry:
         # Another version may have another shape, and must not be taken for damage: a replica
         # that skips what the others apply differs from them for ever.
         _check_entry_version(_version_of(raw))
-        raise _invalid(str(error)) from None
+        raise invalid(str(error)) from None
     _check_entry_version(entry.version)
     return entry
 
@@ -126,31 +123,6 @@ def _check_entry_version(version: int) -> None:
         raise UnsupportedVersion(f"entry version {version}, this node knows {ENTRY_VERSION}")
 
 
-def call_from_params(method: object, params: object) -> tuple[int, Call]:
-    """Check the method and params of a native request and return (timeout_ms, call).
-
-    Raises:
-        UnknownMethod: There is no such method.
-        PayloadTooLarge: A payload or result is over its limit.
-        InvalidRequest: A field is missing, unknown, of the wrong type or out of range; the
-            message names its position.
-    """
-    if not isinstance(method, str) or method not in METHODS:
-        known = ", ".join(METHODS)
-        raise UnknownMethod(f"there is no method {method!r:.100}; there are: {known}")
-    if not isinstance(params, list) or not params:
-        raise _invalid("params must be an array that begins with timeout_ms")
-    values = cast("list[object]", params)
-    try:
-        timeout_ms = msgspec.convert(values[0], TimeoutMs)
-        call: Call = msgspec.convert(
-            [_TAGS[method], *values[1:]], METHODS[method], builtin_types=(bytes,)
-        )
-    except msgspec.ValidationError as error:
-        raise _invalid(f"{method}: {error}") from None
-    return timeout_ms, call
-
-
 def checked_bytes(call: Call) -> bytes:
     """Return the bytes of a call, `[tag, field, …]`; refuse one that no node would execute.
 
@@ -158,14 +130,14 @@ def checked_bytes(call: Call) -> bytes:
     every other call on it. A value that was encoded and decoded again is what a node would see.
 
     Raises:
-        PayloadTooLarge, InvalidRequest: As `call_from_params`.
+        PayloadTooLarge, InvalidRequest: As `requests.call_of`.
         TypeError, ValueError, OverflowError: A value has no form on the wire.
     """
     raw = encode(call)
     try:
         _decoders[type(call)].decode(raw)
     except MALFORMED as error:
-        raise _invalid(f"{METHOD_OF[type(call)]}: {error}") from None
+        raise invalid(f"{METHOD_OF[type(call)]}: {error}") from None
     return raw
 
 
@@ -198,32 +170,23 @@ def error_from_wire(raw: object) -> RaftqError:
     return error_from_code(code, message, facts)
 
 
-def new_request_unpacker() -> msgpack.Unpacker:
-    """Return the streaming unpacker of a node's side: no call contains a map, so none passes."""
-    return _new_unpacker(buffer_bytes=limits.REQUEST_BYTES_MAX, map_length=0)
-
-
 def new_reply_unpacker() -> msgpack.Unpacker:
-    """Return the streaming unpacker of a client's side."""
-    return _new_unpacker(buffer_bytes=limits.REPLY_BYTES_MAX, map_length=limits.FACTS_MAX)
-
-
-def _new_unpacker(*, buffer_bytes: int, map_length: int) -> msgpack.Unpacker:
-    """Set every limit explicitly; extension types are refused on both sides."""
+    """Return the streaming unpacker of a client's side, with every limit set explicitly."""
     return msgpack.Unpacker(
         raw=False,
         use_list=True,
         strict_map_key=True,
-        max_buffer_size=buffer_bytes,
+        max_buffer_size=limits.REPLY_BYTES_MAX,
         max_str_len=limits.RESULT_BYTES_MAX,
         max_bin_len=limits.REQUEST_BYTES_MAX,
         max_array_len=limits.TASKS_PER_ENQUEUE_MAX,
-        max_map_len=map_length,
+        max_map_len=limits.FACTS_MAX,
         max_ext_len=0,
     )
 
 
-def _invalid(text: str) -> InvalidRequest | PayloadTooLarge:
+def invalid(text: str) -> InvalidRequest | PayloadTooLarge:
+    """Return the error of a malformed call from msgspec's words about it."""
     if f"of length <= {limits.PAYLOAD_BYTES_MAX}" in text:
         return PayloadTooLarge(
             f"a payload is over {limits.PAYLOAD_BYTES_MAX} bytes; keep large data elsewhere and "

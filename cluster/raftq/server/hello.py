@@ -1,7 +1,11 @@
 """The first request on a native connection, read from its params."""
 
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple
 
+import msgspec
+
+from raftq.protocol import limits
+from raftq.protocol.codec import MALFORMED
 from raftq.protocol.errors import InvalidRequest, UnsupportedVersion
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 
@@ -13,14 +17,23 @@ class Hello(NamedTuple):
     token: str | None
 
 
-def parse_hello(params: object) -> Hello:
+_decoder: Final = msgspec.msgpack.Decoder(list[int | str | bool | None])
+
+
+def parse_hello(params: bytes) -> Hello:
     """Return a hello from `[version, client_name]` or `[version, client_name, token]`.
+
+    Args:
+        params: As they came; after the first hello they may be as long as any request.
 
     Raises:
         InvalidRequest: It is malformed.
         UnsupportedVersion: The client speaks another version.
     """
-    values = cast("list[object]", params) if isinstance(params, list) else []
+    try:
+        values = _decoder.decode(params) if len(params) <= limits.HELLO_BYTES_MAX else []
+    except MALFORMED:
+        values = []
     match values:
         case [int(version), str(name)] if type(version) is int:
             token = None

@@ -11,9 +11,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
-import msgpack
+import msgspec
 from tornado.iostream import StreamClosedError
 
 from raftq.consensus.contract import ReplicaView
@@ -26,10 +26,10 @@ from raftq.protocol.errors import (
     LeadershipLost,
     NoLeader,
     NotLeader,
-    PayloadTooLarge,
     RaftqError,
 )
 from raftq.protocol.messages import Call, CommandReply, HelloReply, Reply
+from raftq.protocol.requests import Request, RequestReader, call_of, read_request
 from raftq.server.gate import Gate
 from raftq.server.hello import parse_hello
 from raftq.server.listening import PoliteServer
@@ -43,7 +43,7 @@ _READ_BYTES: Final = 256 * limits.KIB
 _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 _CLOSE_SECONDS: Final = 1.0
 """How long a closing connection may take to hear its last answer."""
-_END: Final = object()
+_HELLO: Final = codec.encode("hello")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,8 @@ class _Connection:
         self._server = server
         self._service = server.service
         self._loop = asyncio.get_running_loop()
-        self._unpacker = codec.new_request_unpacker()
+        self._reader = RequestReader()
         self._bytes_fed = 0
-        self._message_began_at = 0
         self._outbox: list[bytes] = []
         self.unsent_bytes = 0
         self._room = asyncio.Event()
@@ -202,46 +201,23 @@ class _Connection:
         """
         self._bytes_fed += len(data)
         if not self._said_hello and self._bytes_fed > limits.HELLO_BYTES_MAX:
-            # A stranger must not make this node build 16 MiB of nested arrays.
+            # A stranger must not make this node keep 16 MiB.
             raise InvalidRequest(f"a hello has at most {limits.HELLO_BYTES_MAX} bytes")
-        self._unpack(lambda: self._unpacker.feed(data))
-        while (message := self._unpack(lambda: next(self._unpacker, _END))) is not _END:
-            self._message_began_at = self._unpacker.tell()
-            self._handle(message)
-        # The unpacker bounds only the bytes that it has not looked at yet, so without this a
-        # message of many payloads could grow for ever.
-        if self._bytes_fed - self._message_began_at > limits.REQUEST_BYTES_MAX:
-            raise _too_large()
+        for raw in self._reader.feed(data):
+            self._handle(read_request(raw))
 
-    def _unpack(self, step: Callable[[], object]) -> object:
-        try:
-            return step()
-        except msgpack.BufferFull:
-            raise _too_large() from None
-        except (ValueError, TypeError, UnicodeDecodeError, msgpack.UnpackException) as error:
-            if "max_bin_len" in str(error):
-                raise _too_large() from None
-            raise InvalidRequest(
-                f"not the native protocol: {type(error).__name__}: {error}"
-            ) from None
-
-    def _handle(self, message: object) -> None:
-        fields = cast("list[object]", message) if isinstance(message, list) else []
-        if len(fields) != 4 or fields[0] != _REQUEST or type(fields[0]) is not int:
-            raise InvalidRequest("a message must be an array [0, id, method, params]")
-        _, call_id, method, params = fields
-        if type(call_id) is not int or not 0 <= call_id < 2**64:
-            raise InvalidRequest("the id of a request must be an integer from 0 to 2^64-1")
-        if method == "hello":
-            self._hello(call_id, params)
+    def _handle(self, request: Request) -> None:
+        call_id, method = request.call_id, bytes(request.method)
+        if method == _HELLO:
+            self._hello(call_id, bytes(request.params))
         elif not self._said_hello:
             raise InvalidRequest("the first request on a connection must be hello")
         elif call_id in self.running:
             raise InvalidRequest(f"id {call_id} is in use by a call that is not answered yet")
         else:
-            self._start(call_id, method, params)
+            self._start(call_id, method, request.params)
 
-    def _hello(self, call_id: int, params: object) -> None:
+    def _hello(self, call_id: int, params: bytes) -> None:
         token = parse_hello(params).token
         try:
             self._grant = self._server.gate.admit(token, "native", self._host)
@@ -255,15 +231,14 @@ class _Connection:
 
     # ------------------------------------------------------------ executing
 
-    def _start(self, call_id: int, method: object, params: object) -> None:
+    def _start(self, call_id: int, method: bytes, params: msgspec.Raw) -> None:
         """Begin a call; commands on the leader need no task of their own."""
         try:
-            timeout_ms, call = codec.call_from_params(method, params)
+            name, timeout_ms, call = call_of(method, params)
         except RaftqError as error:
             self._answer_error(call_id, "unknown", error, self._loop.time())
             return
         begun_at = self._loop.time()
-        name = cast(str, method)
         deadline = begun_at + timeout_ms / 1_000
         if isinstance(call, COMMANDS):
             try:
@@ -417,10 +392,3 @@ class _Connection:
             # Not a timeout, which would cancel the future: Tornado reports that as an error.
             await asyncio.wait({self._stream.write(b"")}, timeout=_CLOSE_SECONDS)
         self._stream.close()
-
-
-def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"a message is over {limits.REQUEST_BYTES_MAX} bytes; send less at a time",
-        bytes_max=limits.REQUEST_BYTES_MAX,
-    )

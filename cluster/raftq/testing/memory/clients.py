@@ -14,6 +14,7 @@ from raftq.client.connection import REPLIES, request_frame
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import RaftqError
 from raftq.protocol.messages import Call, LeaseCall, Reply
+from raftq.protocol.requests import call_of, read_request
 from raftq.testing.memory.broker import MemoryBroker
 
 _CALL_ID: Final = 1
@@ -96,10 +97,8 @@ def _as_received(call: Call, timeout: float) -> Call:
         RequestError: The client does not send it, or the node refuses it.
     """
     timeout_ms = min(max(int(timeout * 1_000), 1), limits.TIMEOUT_MS_MAX)
-    unpacker = codec.new_request_unpacker()
-    unpacker.feed(request_frame(_CALL_ID, timeout_ms, call))
-    _, _, method, params = cast("list[object]", next(unpacker))
-    return codec.call_from_params(method, params)[1]
+    request = read_request(request_frame(_CALL_ID, timeout_ms, call))
+    return call_of(bytes(request.method), request.params)[2]
 
 
 def _as_answered(call: Call, reply: Reply) -> Reply:
