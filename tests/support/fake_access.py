@@ -27,6 +27,8 @@ T = TypeVar("T")
 class FakeAccess:
     """Takes the place of an App's connections: `app.access = FakeAccess()`."""
 
+    is_live = True
+
     def __init__(self) -> None:
         self.tasks: dict[bytes, tuple[str, NewTask]] = {}
         """Queue and task by id."""

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from uuid import UUID
 
@@ -82,7 +83,10 @@ def fork() -> None:
     sys.stdout.flush()
     children: list[int] = []
     for _ in range(2):
-        child = os.fork()
+        with warnings.catch_warnings():
+            # Newer Pythons warn of every fork of a process with threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
         if child == 0:
             blocking()
             asyncio.run(on_loop())
