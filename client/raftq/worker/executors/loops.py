@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from raftq.worker.executors.crossing import Crossing
+from raftq.worker.executors.crossing import Crossing, Gathering
 from raftq.worker.executors.interrupting import raise_in_thread, where_is
 from raftq.worker.executors.watch import (
     GRACE_SECONDS,
@@ -53,7 +53,9 @@ class LoopExecutor:
         self._grace_seconds = grace_seconds
         self._close = close
         self.loop: Final = asyncio.new_event_loop()
-        self.there: Final = Crossing(self.loop)
+        there = Crossing(self.loop)
+        self.there: Final = Gathering(asyncio.get_running_loop(), there)
+        self.back: Final = Gathering(self.loop, here)
         self._thread = threading.Thread(target=self._work, name="raftq-loop", daemon=True)
         self._is_closing = False
         self._watchman: asyncio.Task[None] | None = None
@@ -142,7 +144,7 @@ class _LoopRun:
     def start(self) -> None:
         """Begin the run; called on its loop."""
         if self._was_interrupted:
-            self.watch.finish(None, asyncio.CancelledError())
+            self._finish(None, asyncio.CancelledError())
             return
         self.watch.begin()
         self._task = self._executor.loop.create_task(self._perform(), name=self._context.name)
@@ -156,11 +158,14 @@ class _LoopRun:
 
     def _on_ended(self, task: "asyncio.Task[bytes | None]") -> None:
         if task.cancelled():
-            self.watch.finish(None, asyncio.CancelledError())
+            self._finish(None, asyncio.CancelledError())
         elif (error := task.exception()) is not None:
-            self.watch.finish(None, error)
+            self._finish(None, error)
         else:
-            self.watch.finish(task.result(), None)
+            self._finish(task.result(), None)
+
+    def _finish(self, result: bytes | None, error: BaseException | None) -> None:
+        self._executor.back.call(partial(self.watch.end, result, error))
 
     def _interrupt(self) -> None:
         self._was_interrupted = True
