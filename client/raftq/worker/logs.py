@@ -45,7 +45,14 @@ def configure_logs(level: Level, style: Style, process: str) -> None:
     if style == "json" or (style == "auto" and not is_terminal):
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=is_terminal, timestamp_key="ts")]
+        # Plain tracebacks: the pretty ones show variables, among them arguments of tasks.
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=is_terminal,
+                timestamp_key="ts",
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=before,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
