@@ -88,7 +88,14 @@ def _farewell() -> list[Patch]:
     def everybody(self: Inside, hello: object) -> None:
         return None
 
-    return [(Membership, "_on_not_member", deaf), (Membership, "refuse", everybody)]
+    def keep_guests(self: Inside, index: int, linked: object) -> None:
+        """End no link."""
+
+    return [
+        (Membership, "_on_not_member", deaf),
+        (Membership, "refuse", everybody),
+        (Membership, "_part_with_guests", keep_guests),
+    ]
 
 
 MUTATIONS: Final[dict[str, Mutation]] = {
