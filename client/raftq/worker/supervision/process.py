@@ -171,6 +171,8 @@ def main() -> None:
     try:
         app = load_app(settings.target)
         plan = plan_queues(app, settings)
+        for task in app.tasks.values():
+            task.arguments.check()
     except RequestError as error:
         _exit(_refuse(error))
     for warning in plan.warnings:
