@@ -5,15 +5,17 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack, cast, overload
 from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.blocking import Client
 from raftq.client.durations import Duration
 from raftq.client.environment import DEFAULT_ADDRESSES, client_credentials
+from raftq.protocol.errors import InvalidRequest
 from raftq.worker import envelope
 from raftq.worker.connections import ClusterAccess, Connections
 from raftq.worker.enqueueing import Draft, enqueue_drafts
@@ -26,6 +28,9 @@ from raftq.worker.results import Completing, agather, gather
 from raftq.worker.run import Handler
 from raftq.worker.serialising.serializer import MsgpackSerializer, Serializer
 from raftq.worker.task import AsyncTask, Invocation, SyncTask, Task
+
+if TYPE_CHECKING:
+    from raftq.worker.testing.session import Testing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -183,18 +188,35 @@ class App:
     # ------------------------------------------------------------ connections
 
     def new_client(self, name: str = "app") -> Client:
-        """Return a new blocking client of the App's cluster; the caller closes it."""
+        """Return a new blocking client of the App's cluster; the caller closes it.
+
+        Raises:
+            InvalidRequest: The App is in testing mode.
+        """
+        self._check_live()
         token, tls_ca = self._credentials()
         return Client(
             self._addresses(), timeout=self.timeout, name=name, token=token, tls_ca=tls_ca
         )
 
     def new_async_client(self, name: str = "app") -> AsyncClient:
-        """Return a new asyncio client of the App's cluster; the caller closes it."""
+        """Return a new asyncio client of the App's cluster; the caller closes it.
+
+        Raises:
+            InvalidRequest: The App is in testing mode.
+        """
+        self._check_live()
         token, tls_ca = self._credentials()
         return AsyncClient(
             self._addresses(), timeout=self.timeout, name=name, token=token, tls_ca=tls_ca
         )
+
+    def _check_live(self) -> None:
+        if not self.access.is_live:
+            raise InvalidRequest(
+                "this App is in testing mode, where nothing touches the network: leave it before "
+                "starting a worker; testing.client() is a client of the cluster in memory"
+            )
 
     def _addresses(self) -> str | Sequence[str]:
         return self.addresses or os.environ.get("RAFTQ_ADDRESSES") or DEFAULT_ADDRESSES
@@ -234,6 +256,18 @@ class App:
         await self.aclose()
 
     # ------------------------------------------------------------ running
+
+    def testing(self, start: datetime | None = None) -> "Testing":
+        """Return a test mode, for `with` or `async with`: a cluster in memory, driven by hand.
+
+        Meanwhile all that goes through this App reaches that cluster. See docs/howto/testing.md.
+
+        Args:
+            start: Wall time at first, with a time zone; the real one by default.
+        """
+        from raftq.worker.testing.session import Testing
+
+        return Testing(self, start)
 
     def handler(self) -> Handler:
         """Return a handler for `run_worker` that runs this App's tasks in its process."""

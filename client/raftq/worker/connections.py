@@ -24,6 +24,11 @@ T = TypeVar("T")
 class ClusterAccess(Protocol):
     """What an App needs of a cluster; tests put a broker in memory in its place."""
 
+    @property
+    def is_live(self) -> bool:
+        """Whether tasks go on by themselves, so that it makes sense to wait for them."""
+        ...
+
     def new_id(self) -> bytes:
         """Return a new task id; safe on any thread."""
         ...
@@ -52,6 +57,11 @@ class Connections:
         blocking: Makes a client for blocking code.
         asynchronous: Makes a client for the running loop.
     """
+
+    @property
+    def is_live(self) -> bool:
+        """Whether tasks go on by themselves; not on a cluster in memory."""
+        return True
 
     def __init__(
         self, blocking: Callable[[], Client], asynchronous: Callable[[], AsyncClient]

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
-from raftq.client.durations import Duration, seconds
+from raftq.client.durations import Duration
 from raftq.protocol.errors import UnknownTask
 from raftq.protocol.messages import TaskState, TaskStatus
+from raftq.worker.connections import ClusterAccess
 from raftq.worker.errors import ResultTimeout, TaskFailed
 from raftq.worker.serialising.remote_error import RemoteError, local_exception
-from raftq.worker.waiting import ENDED, Ending, Waiting
+from raftq.worker.waiting import ENDED, Ending, Waiting, patience
 
 if TYPE_CHECKING:
     from raftq.worker.app import App
@@ -48,6 +49,11 @@ class Job(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<job {self.id}>"
+
+    @property
+    def access(self) -> ClusterAccess:
+        """Where it is asked for."""
+        return self._app.access
 
     # ------------------------------------------------------------ state
 
@@ -96,7 +102,7 @@ class Job(Generic[R_co]):
         return self._outcome()
 
     def _waiting(self, timeout: Duration | None) -> Waiting:
-        return Waiting([self.id.bytes], None if timeout is None else seconds(timeout))
+        return Waiting([self.id.bytes], patience(self._app.access, timeout))
 
     async def _wait(self, client: AsyncClient, waiting: Waiting) -> None:
         try:
@@ -144,6 +150,7 @@ class Job(Generic[R_co]):
 def timeout_of(job: Job[object], waiting: Waiting) -> ResultTimeout:
     """Return what is raised when a wait is over."""
     state = waiting.last_state
-    return ResultTimeout(
-        f"task {job.id} has not ended in time; it is {state}", job.id, cast(TaskState, state)
-    )
+    text = f"task {job.id} has not ended in time; it is {state}"
+    if not job.access.is_live:
+        text += ", and nothing runs by itself while testing: use run_pending or advance"
+    return ResultTimeout(text, job.id, cast(TaskState, state))

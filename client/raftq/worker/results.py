@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 from raftq.client.async_client import AsyncClient
-from raftq.client.durations import Duration, seconds
+from raftq.client.durations import Duration
 from raftq.worker.connections import ClusterAccess
 from raftq.worker.job import Job, timeout_of
-from raftq.worker.waiting import Waiting
+from raftq.worker.waiting import Waiting, patience
 
 R = TypeVar("R")
 
@@ -32,7 +32,7 @@ class Completing(Generic[R]):
                 self._ended.append(job)
             else:
                 self._open.setdefault(job.id.bytes, []).append(job)
-        self._waiting: Final = Waiting(self._open, None if timeout is None else seconds(timeout))
+        self._waiting: Final = Waiting(self._open, patience(access, timeout))
 
     def __iter__(self) -> Iterator[Job[R]]:
         """Yield jobs as they end; raises ResultTimeout if some have not in time."""

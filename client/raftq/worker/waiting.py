@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from raftq.client.async_client import AsyncClient
+from raftq.client.durations import Duration, seconds
 from raftq.protocol.errors import UnavailableError, UnknownTask
 from raftq.protocol.messages import TaskState, TaskStatus
+from raftq.worker.connections import ClusterAccess
 
 Ending: TypeAlias = TaskStatus | UnknownTask
 """How a task ended, or that the cluster does not know it (any more)."""
@@ -27,6 +29,13 @@ _PAUSE_SECONDS_MAX: Final = 0.5
 _CALL_SECONDS_MIN: Final = 1.0
 """What one question may take at least, so that a wait of no length gets an answer."""
 _CALL_SECONDS_MAX: Final = 10.0
+
+
+def patience(access: ClusterAccess, timeout: Duration | None) -> float | None:
+    """Return the seconds that a wait may take: none where no task goes on by itself."""
+    if not access.is_live:
+        return 0.0
+    return None if timeout is None else seconds(timeout)
 
 
 class Waiting:

@@ -163,10 +163,10 @@ def comparable(side: Side, value: object) -> object:
             return value.task_id, value.queue, token, value.attempt, value.payload
         case TaskStatus():
             delay = value.not_before_at_ms - value.enqueued_at_ms > 0
-            token = side.tokens.index(value.token) if value.token else None
+            newest = side.tokens.index(value.token) if value.token else None
             known = (value.id, value.queue, value.state, value.priority, value.failures)
             counted = (value.crashes, value.attempts, value.attempts_max, value.result)
-            return known, counted, value.errors, delay, token, value.finished_at_ms is None
+            return known, counted, value.errors, delay, newest, value.finished_at_ms is None
         case _:
             return value
 
