@@ -1,15 +1,18 @@
 """The way from an App to a cluster in memory, in the place of `Connections`."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.blocking import Client
+from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.messages import NewTask
 from raftq.worker.connections import Connections
 
+T = TypeVar("T")
 _MODULE: Final = "raftq.testing.memory.cluster"
 
 
@@ -80,6 +83,7 @@ class MemoryAccess(Connections):
     def __init__(self, cluster: MemoryCluster) -> None:
         super().__init__(cluster.client, cluster.async_client)
         self._cluster: Final = cluster
+        self._process: Final = os.getpid()
 
     @property
     def is_live(self) -> bool:
@@ -88,4 +92,23 @@ class MemoryAccess(Connections):
 
     def new_id(self) -> bytes:
         """Return a new task id; safe on any thread."""
+        self._check_process()
         return self._cluster.new_id()
+
+    def run(self, call: Callable[[AsyncClient], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine with a client on a thread of its own, and wait for its end."""
+        self._check_process()
+        return super().run(call)
+
+    async def client(self) -> AsyncClient:
+        """Return the client of the running loop; it is closed with the loop."""
+        self._check_process()
+        return await super().client()
+
+    def _check_process(self) -> None:
+        """Refuse a forked child: it would enqueue into its own copy, and nobody would notice."""
+        if os.getpid() != self._process:
+            raise InvalidRequest(
+                "this App is in testing mode in the process of the test, whose cluster in memory "
+                "another process cannot reach; use real nodes (the fixture raftq_cluster)"
+            )

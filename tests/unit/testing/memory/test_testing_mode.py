@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from raftq.client import InvalidRequest, TaskState
 from raftq.testing import EnqueuedCall, RunRecord, Testing
 from raftq.worker import App, Context, Hook, current
 from raftq.worker.errors import ResultTimeout, TaskFailed, UnknownTaskName
+from raftq.worker.job import Job
 from raftq.worker.testing import session
 
 START = datetime(2030, 1, 7, 8, tzinfo=UTC)
@@ -426,6 +428,20 @@ def test_other_threads_reach_the_same_cluster(shop: Shop, testing: Testing) -> N
 
 async def _enqueue_one(shop: Shop) -> None:
     await shop.send.aenqueue("b")
+
+
+def test_a_forked_child_is_told_that_it_cannot_reach_the_cluster(
+    shop: Shop, testing: Testing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = shop.send.enqueue("a")
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    for use in (lambda: shop.send.enqueue("b"), job.status, lambda: asyncio.run(_ask(job))):
+        with pytest.raises(InvalidRequest, match="another process"):
+            use()
+
+
+async def _ask(job: Job[str]) -> None:
+    await job.astatus()
 
 
 def test_no_test_class_of_pytest_is_made_of_what_is_imported() -> None:
