@@ -6,6 +6,7 @@ bytes and runs a handler. Imports `raftq.client` and `raftq.protocol` only.
 
 from raftq.worker.app import App
 from raftq.worker.context import Context, current
+from raftq.worker.endings import TimeLimitExceeded
 from raftq.worker.hooks import Hook
 from raftq.worker.job import Job
 from raftq.worker.loop import Worker, run_worker
@@ -20,6 +21,7 @@ __all__ = [
     "Job",
     "Run",
     "Task",
+    "TimeLimitExceeded",
     "Worker",
     "current",
     "run_worker",

@@ -12,6 +12,8 @@ from raftq.worker.errors import RunFailed
 class TimeLimitExceeded(Exception):
     """The run took longer than its limit and was stopped; a failure."""
 
+    __module__ = "raftq.worker"  # Recorded by its public name.
+
 
 class StillRunning(RunFailed):
     """The run took longer than its limit, and nothing but the end of the process will stop it.

@@ -18,7 +18,7 @@ from raftq.worker.endings import RunCrashed, StillRunning, TimeLimitExceeded
 from raftq.worker.errors import RunFailed
 from raftq.worker.executors.crossing import Crossing
 from raftq.worker.run import Run
-from raftq.worker.serialising.remote_error import RemoteError
+from raftq.worker.serialising.remote_error import RemoteError, type_name
 from raftq.worker.task import Invocation
 
 GRACE_SECONDS: Final = 5.0
@@ -212,9 +212,8 @@ def _is_ours(calls: TracebackType) -> bool:
 
 
 def _time_text(seconds: float, where: str) -> str:
-    kind = f"raftq.worker.{TimeLimitExceeded.__name__}"
     message = f"the run was stopped at its time limit of {seconds:g} s"
-    return RemoteError(kind, message, where).text
+    return RemoteError(type_name(TimeLimitExceeded), message, where).text
 
 
 def _where(error: BaseException | None) -> str:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -26,11 +27,13 @@ class WorkerProcess:
     Args:
         number: Which of the worker's processes it is, from 1.
         settings: What the process is told.
+        on_loaded: Called when the process has imported the App.
     """
 
-    def __init__(self, number: int, settings: Settings) -> None:
+    def __init__(self, number: int, settings: Settings, on_loaded: Callable[[], None]) -> None:
         self.number: Final = number
         self._settings = settings
+        self._on_loaded = on_loaded
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self.started_at = 0.0
@@ -104,6 +107,8 @@ class WorkerProcess:
             return
         self.heard_at = time.monotonic()
         self.is_ready = self.is_ready or link.READY in words
+        if link.LOADED in words:
+            self._on_loaded()
 
     def _close(self) -> None:
         if self._socket is not None:

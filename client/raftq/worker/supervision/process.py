@@ -58,6 +58,7 @@ class Process:
                 runtime = Runtime(self._app, client, self._settings, self._plan)
             except RequestError as error:
                 return _refuse(error)
+            writer.write(link.LOADED)
             worker = runtime.worker
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

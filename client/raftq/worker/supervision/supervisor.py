@@ -40,7 +40,9 @@ class Supervisor:
     def __init__(self, settings: Settings, processes: int, waits_for_changes: bool = False) -> None:
         self._settings = settings
         self._waits_for_changes = waits_for_changes
-        self._places = [WorkerProcess(number + 1, settings) for number in range(processes)]
+        self._places = [
+            WorkerProcess(number, settings, self._start_rest) for number in range(1, processes + 1)
+        ]
         self._backoffs = {place.number: _BACKOFF_SECONDS for place in self._places}
         self._starts: dict[int, asyncio.TimerHandle] = {}
         """Restarts that are due later."""
@@ -58,8 +60,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, self._on_child)
         looking = asyncio.create_task(self._look_for_life())
         try:
-            for place in self._places:
-                place.start()
+            self._start(self._places[0])
             await self._finished.wait()
         finally:
             looking.cancel()
@@ -135,7 +136,7 @@ class Supervisor:
             self._restart_later(place, facts)
 
     def _on_misfit(self, code: int) -> None:
-        """A process says that it can never work: so say the others, and so ends the parent."""
+        """A process says that it can never work, and so will the others: nothing is left to do."""
         if self._waits_for_changes:
             _log.warning("worker_waits", extra={"advice": "it is tried again when a file changes"})
             return
@@ -152,10 +153,20 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._starts[place.number] = loop.call_later(pause, self._start, place)
 
+    def _start_rest(self) -> None:
+        """One process can work, so start the others: of a mistake one tells, and not each."""
+        for place in self._places:
+            if not place.is_running and place.number not in self._starts:
+                self._start(place)
+
     def _start(self, place: WorkerProcess) -> None:
         self._starts.pop(place.number, None)
-        if not self._is_stopping:
+        if self._is_stopping:
+            return
+        try:
             place.start()
+        except OSError as error:  # No more processes, files or memory just now.
+            self._restart_later(place, {"number": place.number, "error": str(error)})
 
     def restart(self, drain_seconds: float) -> None:
         """Replace every process, because the code has changed.
@@ -172,7 +183,7 @@ class Supervisor:
                     *(each for each in self._timers if each.when() > loop.time()),
                     timer,
                 ]
-            elif place.number not in self._starts:
+            elif place is self._places[0] and place.number not in self._starts:
                 self._start(place)
 
     def _hurry(self, place: WorkerProcess, pid: int | None) -> None:
