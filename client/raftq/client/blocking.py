@@ -10,14 +10,14 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError
 from functools import update_wrapper
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
-from raftq.protocol.errors import ConnectionLost, InvalidRequest
+from raftq.client.submitting import Submissions
+from raftq.protocol.errors import InvalidRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,6 +83,7 @@ class Client:
     def _begin(self, client: AsyncClient) -> None:
         self._client = client
         self._loop = asyncio.new_event_loop()
+        self._submissions = Submissions(self._loop)
         self._thread = threading.Thread(
             target=_serve, args=(self._loop,), name="raftq-client", daemon=True
         )
@@ -116,14 +117,8 @@ class Client:
         with self._lock:  # Once `close` has begun, nothing may reach a loop that ends.
             if self._is_closed:
                 raise InvalidRequest(self._closed_because)
-            future = asyncio.run_coroutine_threadsafe(call(self._client), self._loop)
-        try:
-            return future.result()
-        except CancelledError:
-            raise ConnectionLost("this client was closed before the answer came") from None
-        except BaseException:
-            future.cancel()
-            raise
+            submission = self._submissions.submit(lambda: call(self._client))
+        return submission.wait()
 
     def close(self) -> None:
         """Close the connections and end the thread; harmless when repeated.

@@ -177,3 +177,30 @@ def test_a_program_ends_without_a_warning(end: str) -> None:
             check=False,
         )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_an_interrupted_caller_takes_its_call_with_it() -> None:
+    program = """
+import signal, sys, threading, time
+from raftq.client import Client
+
+client = Client(sys.argv[1], timeout="60s")
+main = threading.main_thread().ident
+threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+began = time.monotonic()
+try:
+    client.lease("q", worker="w", wait="50s")
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - began < 20)
+client.close()
+print("closed", time.monotonic() - began < 20)
+"""
+    with node(Silent()) as address:
+        ended = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", "-c", program, address],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert (ended.stdout, ended.stderr) == ("interrupted True\nclosed True\n", "")
