@@ -3,17 +3,14 @@
 import signal
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from raftq.cli import output
+from raftq.cli.interrupts import SIGNALS, raise_keyboard_interrupts
 from raftq.cli.local_cluster import LocalCluster, taken_port
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def dev(
@@ -31,7 +28,7 @@ def dev(
     if nodes not in (1, 3, 5):
         output.say(f"raftq: nodes is {nodes}; allowed is 1, 3 or 5")
         raise typer.Exit(output.EXIT_USAGE)
-    interrupts = _Interrupts()
+    raise_keyboard_interrupts()
     with tempfile.TemporaryDirectory(prefix="raftq-dev-") as temporary:
         cluster = LocalCluster(data_dir or Path(temporary), nodes, base_port)
         port = taken_port(cluster)
@@ -39,10 +36,7 @@ def dev(
             output.say(f"raftq: port {port} is taken; choose others with --base-port")
             raise typer.Exit(output.EXIT_FAILED)
         try:
-            with interrupts.held():
-                for node in cluster.nodes:
-                    node.start()
-            cluster.wait_ready()
+            cluster.start()
             _explain(cluster, as_json)
             _watch(cluster)
         except KeyboardInterrupt:
@@ -59,38 +53,9 @@ def _stop(cluster: LocalCluster) -> None:
     try:
         cluster.stop()
     except KeyboardInterrupt:
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         cluster.kill_all()
-
-
-class _Interrupts:
-    """Signals that end the command, as KeyboardInterrupt; but not in the middle of a start.
-
-    A process whose start is cut short is nobody's, and would be left behind.
-    """
-
-    def __init__(self) -> None:
-        self._is_holding = False
-        self._is_pending = False
-        for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, _signal: int, _frame: object) -> None:
-        if not self._is_holding:
-            raise KeyboardInterrupt
-        self._is_pending = True
-
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """Put off what comes meanwhile."""
-        self._is_holding = True
-        try:
-            yield
-        finally:
-            self._is_holding = False
-        if self._is_pending:
-            raise KeyboardInterrupt
 
 
 def _explain(cluster: LocalCluster, as_json: bool) -> None:

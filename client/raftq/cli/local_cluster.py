@@ -14,6 +14,8 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Final, Self
 
+from raftq.cli.interrupts import interrupts_held
+
 NODE_PROGRAM: Final = ("-m", "raftq.node.main")
 _POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 15.0
@@ -52,7 +54,7 @@ class NodeProcess:
 
     def start(self) -> None:
         """Start the process; it appends to its log file."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, interrupts_held():
             self.process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
@@ -185,7 +187,11 @@ class LocalCluster:
         self.nodes = [NodeProcess(self, number) for number in range(1, size + 1)]
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill_all()  # Else those that did start would be left behind.
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.clusters import raftq_inside
+from tests.support.clusters import raftq_inside, start_raftq, wait_until
 from tests.support.shapes import fits
 
 from raftq.cli.bench.cases import CASES
@@ -16,7 +16,7 @@ from raftq.cli.bench.curves import offered_load, payload_bytes, waiting_tasks
 from raftq.cli.bench.failover import measure_gap
 from raftq.cli.bench.stage import Scale, Stage, opened_stage
 from raftq.cli.bench.stalls import probing
-from raftq.cli.local_cluster import NodeProcess
+from raftq.cli.local_cluster import LocalCluster, NodeProcess
 from raftq.cli.shapes import SHAPES
 
 TINY = (
@@ -124,6 +124,36 @@ def test_a_profile_shows_leader_follower_and_clients_and_keeps_their_stacks(tmp_
     assert "raftq/server/" in (kept / "enqueue-128-leader.folded").read_text()
     assert "raftq/consensus/" in (kept / "enqueue-128-follower.folded").read_text()
     assert "raftq/client/" in (kept / "enqueue-128-clients.folded").read_text()
+
+
+def test_a_run_that_is_ended_stops_its_nodes_and_removes_their_data(tmp_path: Path) -> None:
+    words = ("bench", "--case", "idle", "--seconds", "60", "--folder", str(tmp_path))
+    process = start_raftq(*words)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: len(children.read_text().split()) == 3)
+    nodes = [int(each) for each in children.read_text().split()]
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told.splitlines()[-1]) == (130, "interrupted")
+    assert [each for each in nodes if Path(f"/proc/{each}").exists()] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_that_cannot_start_leaves_no_node_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = LocalCluster(tmp_path)
+    started: list[int] = []
+
+    def impatient() -> None:
+        started.extend(node.process.pid for node in cluster.nodes if node.process is not None)
+        raise RuntimeError("n1 is not ready")
+
+    monkeypatch.setattr(cluster, "wait_ready", impatient)
+    with pytest.raises(RuntimeError, match="not ready"), cluster:
+        pass
+    assert len(started) == 3
+    assert [each for each in started if Path(f"/proc/{each}").exists()] == []
 
 
 # ---------------------------------------------------------------- on one stage

@@ -135,7 +135,8 @@ def test_dev_says_how_to_talk_to_it_and_reports_a_node_that_ends(
     assert dev.process.stderr is not None
     assert dev.process.stderr.readline().startswith("n1 ended; see ")
     dev.process.send_signal(signal.SIGINT)
-    out, _ = dev.process.communicate(timeout=60)
+    # `communicate` would not see what was read into the buffer together with the first line.
+    out = dev.process.stdout.read()
     assert "export RAFTQ_ADDRESSES=127.0.0.1:" in out
     assert "raftq enqueue mail" in out and "curl" in out
 

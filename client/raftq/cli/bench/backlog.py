@@ -29,13 +29,13 @@ _SNAPSHOT_PIECES_MAX: Final = 20
 
 
 def backlog(stage: Stage, case: str) -> list[Sample]:
-    """Fill, look, write snapshots, restart, rebuild, drain."""
+    """Fill, look, restart, write snapshots, rebuild, drain."""
     queue = stage.new_queue()
     return [
         *_fill(stage, case, queue),
         *_use(stage, case),
-        *_snapshot_stall(stage, case),
         *_restart(stage, case),
+        *_snapshot_stall(stage, case),
         *(_rebuild(stage, case) if len(stage.cluster.nodes) > 1 else []),
         *_drain(stage, case, queue),
     ]
@@ -118,7 +118,7 @@ def _snapshot_made_at(folder: Path) -> int:
 
 
 def _restart(stage: Stage, case: str) -> list[Sample]:
-    """SIGKILL a follower and start it again."""
+    """SIGKILL a follower and start it again, with as much of a log as filling left behind."""
     node = _follower(stage)
     node.kill()
     return [Sample(case, "restart until ready", "s", _seconds_until_ready(node))]

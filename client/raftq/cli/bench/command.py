@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from raftq.cli import output
+from raftq.cli.interrupts import raise_keyboard_interrupts
 
 
 def bench(
@@ -73,6 +74,7 @@ def bench(
         return
     scale = Scale(nodes, seconds, disturbances, tasks, payload_bytes, _settings(setting or []))
     request = Request(case or [], rounds, scale, folder or Path.cwd(), has_curves=plot is not None)
+    raise_keyboard_interrupts()
     try:
         if profile:
             print_profile(request, profile, as_json=as_json)

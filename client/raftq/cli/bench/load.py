@@ -181,8 +181,8 @@ async def pace(run: LoadRun) -> None:
 
 
 async def receive(run: LoadRun) -> None:
-    """Wait for paced tasks; a task's latency is its age when it is delivered."""
-    while not run.is_over():
+    """Wait for so many paced tasks; a task's latency is its age when it is delivered."""
+    while run.tasks < run.load.tasks and not run.is_over():
         leases = await run.leased(run.load.name, count=16)
         now = time.monotonic()
         for lease in leases:

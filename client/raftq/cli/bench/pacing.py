@@ -9,6 +9,7 @@ from raftq.cli.bench.figures import Sample
 from raftq.cli.bench.stage import Stage
 
 _RATE: Final = 200
+_PATIENCE_SECONDS: Final = 30.0
 _SETTLE_SECONDS: Final = 2.0
 """After a start: until nodes have connected, and nothing of the start is left to do."""
 
@@ -17,9 +18,10 @@ def paced(stage: Stage, case: str) -> list[Sample]:
     """200 tasks a second: enqueued, delivered to a worker that waits, acked."""
     queue = stage.new_queue()
     seconds = 2 * stage.scale.seconds  # One percent of few calls is no figure.
+    tasks = int(_RATE * seconds)
     done = stage.perform(
         replace(stage.load("pace", queue), rate=_RATE, seconds=seconds),
-        replace(stage.load("receive", queue), seconds=seconds + 1),
+        replace(stage.load("receive", queue), tasks=tasks, seconds=seconds + _PATIENCE_SECONDS),
     )
     sent, received = done.outcomes
     if received.tasks != sent.tasks:
@@ -29,7 +31,7 @@ def paced(stage: Stage, case: str) -> list[Sample]:
         Sample(case, "enqueue, p99", "ms", sent.p99_ms),
         Sample(case, "enqueue to delivery, p50", "ms", received.p50_ms),
         Sample(case, "enqueue to delivery, p99", "ms", received.p99_ms),
-        Sample(case, "CPU of all nodes", "cores", done.cpu.nodes / seconds),
+        Sample(case, "CPU of all nodes", "cores", done.cpu.nodes / done.seconds),
         *done.cpu.samples(case, sent.tasks),
     ]
 

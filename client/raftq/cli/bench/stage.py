@@ -12,6 +12,7 @@ from typing import Final
 from raftq.cli.bench import processes
 from raftq.cli.bench.figures import Sample
 from raftq.cli.bench.load import READY, Load, Outcome
+from raftq.cli.interrupts import interrupts_held
 from raftq.cli.local_cluster import NODE_PROGRAM, LocalCluster, NodeProcess
 
 _LOAD: Final = ("-m", "raftq.cli.bench.load")
@@ -154,19 +155,9 @@ class Stage:
         started: list[subprocess.Popen[str]] = []
         try:
             for load in loads:
-                started.append(
-                    subprocess.Popen(
-                        [
-                            sys.executable,
-                            *program,
-                            self.cluster.addresses,
-                            json.dumps(asdict(load)),
-                        ],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        text=True,
-                    )
-                )
+                words = [*program, self.cluster.addresses, json.dumps(asdict(load))]
+                with interrupts_held():
+                    started.append(_start([sys.executable, *words]))
             self.load_processes += [process.pid for process in started]
             for process in started:
                 assert process.stdout is not None
@@ -177,6 +168,10 @@ class Stage:
             for process in started:
                 process.kill()
                 process.communicate()
+
+
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _say(process: subprocess.Popen[str], words: str) -> None:

@@ -46,15 +46,11 @@ class StallProbe:
         self._stopping.set()
 
     async def _ask_all(self) -> None:
-        tasks = [asyncio.create_task(self._ask(node)) for node in self._addresses]
-        tasks.append(asyncio.create_task(self._watch_itself()))
-        while not self._stopping.is_set():
-            await asyncio.sleep(_EVERY_SECONDS)
-        for task in tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
+        watching = asyncio.create_task(self._watch_itself())
+        # Each ends with an answer: a stall that is not over yet would be missed.
+        await asyncio.gather(*(self._ask(node) for node in self._addresses))
+        watching.cancel()
+        await asyncio.wait([watching])
 
     async def _watch_itself(self) -> None:
         """Note from when to when this thread slept longer than it wanted to."""
@@ -66,7 +62,7 @@ class StallProbe:
     async def _ask(self, node: str) -> None:
         connection: Connection | None = None
         try:
-            while True:
+            while not self._stopping.is_set():
                 asked_at = time.monotonic()
                 try:
                     if connection is None or connection.is_lost:
