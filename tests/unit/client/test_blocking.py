@@ -190,7 +190,7 @@ threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 began = time.monotonic()
 try:
-    client.lease("q", worker="w", wait="50s")
+    client.queue("q")
 except KeyboardInterrupt:
     print("interrupted", time.monotonic() - began < 20)
 client.close()
