@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -140,19 +140,22 @@ class FakeNode:
     async def start(self, cluster: "FakeCluster") -> None:
         """Listen; on the same port again after `stop`."""
         self._cluster = cluster
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.tls)
+        self._server = await asyncio.start_server(
+            self._on_connected, self.host, self.port, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Close the port and every connection."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            await _close(server)
         self.break_connections()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # Let the transports close their sockets.
 
     def break_connections(self) -> None:
         """Reset every connection."""
@@ -173,22 +176,31 @@ class FakeNode:
         """Send a notification to every client."""
         self.send(codec.encode([2, method, params]))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._tasks.add(task)
+    def _on_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection over at once: a task that is cancelled before it has begun would not.
+
+        A transport that nobody closes is found by the garbage collector, in a later test.
+        """
+        if self._server is None:
+            writer.transport.abort()
+            return
         self._writers.add(writer)
         self.connections += 1
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._on_served(done, writer))
+
+    def _on_served(self, task: "asyncio.Task[None]", writer: asyncio.StreamWriter) -> None:
+        self._tasks.discard(task)
+        self._writers.discard(writer)
+        writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         requests = RequestReader()
-        try:
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             while data := await reader.read(65_536):
                 for raw in requests.feed(data):
                     self._handle(read_request(raw), writer)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._writers.discard(writer)
-            self._tasks.discard(task)
-            writer.transport.abort()
 
     def _handle(self, request: Request, writer: asyncio.StreamWriter) -> None:
         call_id, method = request.call_id, bytes(request.method)
@@ -211,6 +223,19 @@ class FakeNode:
         task = asyncio.create_task(_answer(step, received, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _close(server: asyncio.Server) -> None:
+    """Close a server, but first let connections that are just being accepted become transports.
+
+    Without a server asyncio cannot make one, and forgets the socket that it has accepted.
+    """
+    loop = asyncio.get_running_loop()
+    for each in server.sockets:
+        loop.remove_reader(each.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server.close()
 
 
 async def _answer(step: Script, received: Received, writer: asyncio.StreamWriter) -> None:
