@@ -22,6 +22,8 @@ from raftq.cli.bench.report import short
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "internals" / "performance.md"
 FOLDER: Final = PAGE.with_suffix("")
+PICTURE: Final = f"{FOLDER.name}/curves.png"
+"""As the page links to it."""
 RUNS: Final[dict[str, tuple[str, ...]]] = {
     "standard": (),
     "large-payloads": ("--case", "backlog", "--rounds", "1", "--payload-bytes", "4096"),
@@ -170,6 +172,7 @@ def page(text: str, records: Mapping[str, Record]) -> str:
     for name, table in {
         "goals": _goals(records),
         "costs": _costs(records),
+        "curves": _curves(records),
         "all figures": _figures(records),
         "runs": _runs(records),
     }.items():
@@ -214,6 +217,19 @@ def _costs(records: Mapping[str, Record]) -> str:
         found = [_find(records, "standard", case, f"CPU, {each}") for each in who]
         if any(found):
             text += _row(f"`{case}`", *(short(each.value) if each else "" for each in found))
+    return text
+
+
+def _curves(records: Mapping[str, Record]) -> str:
+    curves = records["curves"].curves if "curves" in records else {}
+    if not curves:
+        return "Not measured.\n"
+    text = f"![rates and latencies as load, backlog and payloads grow]({PICTURE})\n\n"
+    text += _head("curve", "at", "tasks/s", "p50 ms", "p99 ms")
+    for name, points in curves.items():
+        for point in points:
+            times = (short(each) if each else "" for each in (point.p50_ms, point.p99_ms))
+            text += _row(f"`{name}`", short(point.at), short(point.rate), *times)
     return text
 
 
@@ -271,7 +287,7 @@ def record(name: str) -> None:
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(json.loads(said.stdout), indent=1, ensure_ascii=False) + "\n")
     if name == "curves":
-        picture = ("--from", str(path), "--plot", str(FOLDER / "curves.png"))
+        picture = ("--from", str(path), "--plot", str(PAGE.parent / PICTURE))
         subprocess.run([*command, *picture], check=True)
 
 

@@ -29,6 +29,13 @@ def test_a_measured_goal_is_met_or_said_not_to_be() -> None:
         assert "| `enqueue-128` | 12 |  |  |  |" in text
 
 
+def test_curves_are_shown_with_their_picture_once_they_are_measured() -> None:
+    assert "Not measured.\n<!-- end: curves -->" in page(PAGE.read_text(), {})
+    text = page(PAGE.read_text(), {"curves": record()})
+    assert "](performance/curves.png)" in text
+    assert "| `offered-load` | 1,000 | 998 | 0.90 | 3.50 |" in text
+
+
 @pytest.mark.parametrize(
     ("goal", "value", "is_met"),
     [

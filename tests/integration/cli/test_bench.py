@@ -11,6 +11,7 @@ import pytest
 from tests.support.clusters import raftq_inside, start_raftq, wait_until
 from tests.support.shapes import fits
 
+from raftq.cli.bench.backlog import fill, make_room
 from raftq.cli.bench.cases import CASES
 from raftq.cli.bench.curves import offered_load, payload_bytes, waiting_tasks
 from raftq.cli.bench.failover import measure_gap
@@ -229,6 +230,19 @@ def test_what_goes_wrong_in_a_failover_is_told_plainly(stage: Stage) -> None:
 
     with pytest.raises(RuntimeError, match="the leader cannot be hurt"):
         measure_gap(stage, broken, lambda _: None)
+
+
+def test_a_backlog_at_the_limit_makes_room_for_the_tasks_that_bring_a_snapshot(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = stage.new_queue()
+    fill(stage, queue, stage.scale.tasks)
+    assert make_room(stage, queue) == 0
+    monkeypatch.setattr("raftq.protocol.limits.TASKS_LIVE_MAX", stage.scale.tasks)
+    monkeypatch.setattr("raftq.cli.bench.backlog._ROOM_TASKS", 30)
+    assert make_room(stage, queue) == 30
+    asked = ("queue", queue, "--json", "--address", stage.cluster.addresses)
+    assert json.loads(raftq_inside(*asked).out)["counts"]["ready"] == stage.scale.tasks - 30
 
 
 @pytest.mark.parametrize("role", ["enqueue", "pace"])

@@ -13,11 +13,13 @@ from raftq.cli.bench.stage import Stage
 from raftq.cli.bench.stalls import probing
 from raftq.cli.bench.throughput import consumers
 from raftq.cli.local_cluster import NodeProcess
+from raftq.protocol import limits
 
 _FILL_BATCH: Final = 500
 _FILL_CALLERS: Final = 4
 _BATCH_BYTES_MAX: Final = 1_000_000
 _DRAIN_BATCH: Final = 100
+_ROOM_TASKS: Final = 10_000
 _LOOK_SECONDS: Final = 0.02
 _QUIET_SECONDS: Final = 2.0
 """A node whose disk use stands still for so long, with no snapshot under way, has settled."""
@@ -31,13 +33,13 @@ _SNAPSHOT_PIECES_MAX: Final = 20
 def backlog(stage: Stage, case: str) -> list[Sample]:
     """Fill, look, restart, write snapshots, rebuild, drain."""
     queue = stage.new_queue()
+    full = [*_fill(stage, case, queue), *_use(stage, case), *_restart(stage, case)]
+    waiting = stage.scale.tasks - make_room(stage, queue)
     return [
-        *_fill(stage, case, queue),
-        *_use(stage, case),
-        *_restart(stage, case),
+        *full,
         *_snapshot_stall(stage, case),
         *(_rebuild(stage, case) if len(stage.cluster.nodes) > 1 else []),
-        *_drain(stage, case, queue),
+        *_drain(stage, case, queue, waiting),
     ]
 
 
@@ -84,6 +86,15 @@ def settle(stage: Stage) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError("the nodes' disks did not come to rest")
         time.sleep(_LOOK_SECONDS * 10)
+
+
+def make_room(stage: Stage, queue: str) -> int:
+    """Do so many tasks that a few more may be enqueued; return how many."""
+    surplus = max(stage.scale.tasks + _ROOM_TASKS - limits.TASKS_LIVE_MAX, 0)
+    if surplus:
+        load = replace(stage.load("consume", queue), batch=_DRAIN_BATCH, tasks=surplus)
+        return stage.perform(load).tasks
+    return 0
 
 
 def _snapshot_stall(stage: Stage, case: str) -> list[Sample]:
@@ -163,13 +174,13 @@ def _seconds_until_ready(node: NodeProcess) -> float:
     return time.monotonic() - began_at
 
 
-def _drain(stage: Stage, case: str, queue: str) -> list[Sample]:
-    """Lease and ack all of it, with four worker processes."""
+def _drain(stage: Stage, case: str, queue: str, waiting: int) -> list[Sample]:
+    """Lease and ack all that waits, with four worker processes."""
     batch = max(min(_DRAIN_BATCH, _BATCH_BYTES_MAX // max(stage.scale.payload_bytes, 1)), 1)
     load = replace(stage.load("consume", queue), callers=2, batch=batch, seconds=0.0)
     done = stage.perform(*consumers(load))
-    if done.tasks != stage.scale.tasks:
-        raise RuntimeError(f"{stage.scale.tasks} tasks were accepted, {done.tasks} acked")
+    if done.tasks != waiting:
+        raise RuntimeError(f"{waiting} tasks were waiting, {done.tasks} were acked")
     settle(stage)
     disk = max(processes.disk_bytes(node.folder) for node, _ in stage.running())
     return [

@@ -23,7 +23,7 @@ def describe_machine(folder: Path) -> dict[str, object]:
     """
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _first_value("/proc/cpuinfo", "model name") or platform.processor(),
+        "processor": _first_value("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": os.cpu_count(),
         "memory": _first_value("/proc/meminfo", "MemTotal"),
         "file_system": _file_system(folder),
