@@ -20,12 +20,10 @@ from raftq.worker import envelope
 from raftq.worker.connections import ClusterAccess, Connections
 from raftq.worker.enqueueing import Draft, enqueue_drafts
 from raftq.worker.errors import InvalidTask, UnknownTaskName
-from raftq.worker.handler import AppHandler
 from raftq.worker.hooks import Hook
 from raftq.worker.job import Job
 from raftq.worker.options import TASK_OPTIONS, TaskOptions, did_you_mean, refuse_unknown
 from raftq.worker.results import Completing, agather, gather
-from raftq.worker.run import Handler
 from raftq.worker.serialising.serializer import MsgpackSerializer, Serializer
 from raftq.worker.task import AsyncTask, Invocation, SyncTask, Task
 
@@ -255,7 +253,7 @@ class App:
     ) -> None:
         await self.aclose()
 
-    # ------------------------------------------------------------ running
+    # ------------------------------------------------------------ testing
 
     def testing(self, start: datetime | None = None) -> "Testing":
         """Return a test mode, for `with` or `async with`: a cluster in memory, driven by hand.
@@ -268,10 +266,6 @@ class App:
         from raftq.worker.testing.session import Testing
 
         return Testing(self, start)
-
-    def handler(self) -> Handler:
-        """Return a handler for `run_worker` that runs this App's tasks in its process."""
-        return AppHandler(self)
 
 
 class Declaring:

@@ -1,7 +1,6 @@
-"""An App and programs that use it: `apps.py MODE ADDRESSES`; each prints the ids it enqueued."""
+"""An App and programs that use it: `apps.py MODE`; each prints the ids that it enqueued."""
 
 import asyncio
-import logging
 import os
 import sys
 import threading
@@ -11,7 +10,7 @@ from uuid import UUID
 
 from tornado.ioloop import IOLoop
 
-from raftq.worker import App, current, run_worker
+from raftq.worker import App, current
 
 
 class MailboxFull(Exception):
@@ -115,15 +114,8 @@ def close() -> None:
     asyncio.run(main())
 
 
-def worker() -> None:
-    """Work until SIGTERM."""
-    logging.disable()  # What else it says on stderr is a warning of Python's.
-    addresses = os.environ["RAFTQ_ADDRESSES"]
-    asyncio.run(run_worker(addresses, "apps", app.handler(), concurrency=4, drain_timeout="2s"))
-
-
 MODES: dict[str, Callable[[], None]] = {
-    each.__name__: each for each in (blocking, threads, loops, tornado, fork, close, worker)
+    each.__name__: each for each in (blocking, threads, loops, tornado, fork, close)
 }
 
 if __name__ == "__main__":

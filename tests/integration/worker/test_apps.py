@@ -1,6 +1,8 @@
 """Apps against a real cluster: from enqueue to the result, and from every kind of program."""
 
 import asyncio
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -9,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.integration.worker import apps
+from tests.integration.worker.command import WorkerCommand
 from tests.support.asyncs import asynchronous
 from tests.support.clusters import ENVIRONMENT
 
@@ -39,19 +42,30 @@ def start(mode: str, cluster: LocalCluster) -> subprocess.Popen[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def worker(
+    cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[WorkerCommand]:
+    """`raftq worker` at work on the App of the programs."""
+    folder = tmp_path_factory.mktemp("worker")
+    shutil.copy(PROGRAM, folder / "apps.py")
+    command = WorkerCommand(folder, cluster.addresses)
+    command.start_and_wait("apps:app")
+    yield command
+    command.send(signal.SIGTERM)
+    assert command.wait() == 0
+    assert "Warning" not in command.log
+
+
 @pytest.fixture
-def app(cluster: LocalCluster) -> Generator[App]:
-    """The App of the programs, here, with a worker program at work."""
+def app(cluster: LocalCluster, worker: WorkerCommand) -> Generator[App]:
+    """The App of the programs, here."""
     app = apps.app
     app.access = Connections(
         lambda: Client(cluster.addresses), lambda: AsyncClient(cluster.addresses)
     )
-    worker = start("worker", cluster)
     yield app
     app.close()
-    worker.terminate()
-    assert worker.communicate(timeout=30) == ("", "")
-    assert worker.returncode == 0
 
 
 def test_results_come_back_typed_from_threads_and_from_the_loop(app: App) -> None:
@@ -79,8 +93,7 @@ def test_what_the_last_attempt_raised_comes_back(app: App) -> None:
         job.result("30s")
     error = failed.value
     assert (error.state, len(error.reasons)) == (TaskState.DEAD, 2)
-    # In the worker the module is the program itself, so its class has another name there.
-    assert (error.remote_type, error.remote_message) == ("__main__.MailboxFull", "attempt 2")
+    assert (error.remote_type, error.remote_message) == ("apps.MailboxFull", "attempt 2")
     assert 'raise MailboxFull(f"attempt' in error.remote_traceback
     assert "raftq/worker" not in error.remote_traceback, "only the task's own calls are shown"
     with pytest.raises(ResultTimeout):
