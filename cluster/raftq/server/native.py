@@ -11,9 +11,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
+from msgspec import structs
 from tornado.iostream import StreamClosedError
 
 from raftq.consensus.contract import ReplicaView
@@ -28,13 +29,13 @@ from raftq.protocol.errors import (
     NotLeader,
     RaftqError,
 )
-from raftq.protocol.messages import Call, CommandReply, HelloReply, Reply
+from raftq.protocol.messages import Call, CommandReply, HelloReply, LeaseCall, Leased, Reply
 from raftq.protocol.requests import Request, RequestReader, call_of, read_request
 from raftq.server.gate import Gate
 from raftq.server.hello import parse_hello
 from raftq.server.listening import PoliteServer
 from raftq.server.metrics import Metrics
-from raftq.server.service import COMMANDS, Service, accept
+from raftq.server.service import Service, accept
 from raftq.server.tokens import Grant
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 _CLOSE_SECONDS: Final = 1.0
 """How long a closing connection may take to hear its last answer."""
 _HELLO: Final = codec.encode("hello")
+
+
+_Begun: TypeAlias = "asyncio.Future[Reply] | asyncio.Future[CommandReply] | asyncio.Future[Leased]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class _Connection:
         self._grant: Grant | None = None
         self._refused_hello: int | None = None
         """The id of a hello that was refused for its token; others end the stream without one."""
-        self.running: dict[int, asyncio.Future[Reply] | asyncio.Future[CommandReply]] = {}
+        self.running: dict[int, _Begun] = {}
         self._active_at = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
 
@@ -232,44 +236,47 @@ class _Connection:
     # ------------------------------------------------------------ executing
 
     def _start(self, call_id: int, method: bytes, params: msgspec.Raw) -> None:
-        """Begin a call; commands on the leader need no task of their own."""
+        """Begin a call; commands and long polls on the leader need no task of their own."""
         try:
             name, timeout_ms, call = call_of(method, params)
         except RaftqError as error:
             self._answer_error(call_id, "unknown", error, self._loop.time())
             return
         begun_at = self._loop.time()
-        deadline = begun_at + timeout_ms / 1_000
-        if isinstance(call, COMMANDS):
-            try:
-                proposed = self._service.propose(call, deadline)
-            except (NotLeader, NoLeader):
-                self._start_task(call_id, name, call, deadline, begun_at)
-            except RaftqError as error:
-                self._answer_error(call_id, name, error, begun_at)
-            else:
-                self._track(call_id, proposed)
-                proposed.add_done_callback(
-                    lambda done: self._on_proposed(call_id, name, call, deadline, begun_at, done)
-                )
-        else:
-            wait_ms = getattr(call, "wait_ms", 0)
-            self._start_task(call_id, name, call, deadline + wait_ms / 1_000, begun_at)
+        wait = call.wait_ms / 1_000 if isinstance(call, LeaseCall) else 0.0
+        deadline = begun_at + timeout_ms / 1_000 + wait
+        try:
+            begun = self._service.begin(call, deadline)
+        except (NotLeader, NoLeader):
+            begun = None
+        except RaftqError as error:
+            self._answer_error(call_id, name, error, begun_at)
+            return
+        if begun is None:
+            self._start_task(call_id, name, call, deadline, begun_at)
+            return
+        self._track(call_id, begun)
+        begun.add_done_callback(
+            lambda done: self._on_begun(call_id, name, call, deadline, begun_at, done)
+        )
 
-    def _on_proposed(
+    def _on_begun(
         self,
         call_id: int,
         name: str,
         call: Call,
         deadline: float,
         begun_at: float,
-        done: "asyncio.Future[CommandReply]",
+        done: "asyncio.Future[CommandReply] | asyncio.Future[Leased]",
     ) -> None:
         self._untrack(call_id)
         if done.cancelled():
             return
         error = done.exception()
         if isinstance(error, NotLeader | NoLeader | LeadershipLost):
+            if isinstance(call, LeaseCall):
+                waited_ms = int((self._loop.time() - begun_at) * 1_000)
+                call = structs.replace(call, wait_ms=max(call.wait_ms - waited_ms, 0))
             self._start_task(
                 call_id, name, call, deadline, begun_at, isinstance(error, LeadershipLost)
             )
@@ -307,9 +314,7 @@ class _Connection:
 
         task.add_done_callback(on_done)
 
-    def _track(
-        self, call_id: int, future: "asyncio.Future[Reply] | asyncio.Future[CommandReply]"
-    ) -> None:
+    def _track(self, call_id: int, future: _Begun) -> None:
         self.running[call_id] = future
         self._look_for_room()
 

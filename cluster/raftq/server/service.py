@@ -41,6 +41,7 @@ from raftq.protocol.messages import (
     Extend,
     Fail,
     LeaseCall,
+    Leased,
     MembersCall,
     QueueCall,
     Rejected,
@@ -56,7 +57,7 @@ from raftq.server.waiters import Waiters
 _PAUSE_SECONDS: Final = 0.015
 """The base of the jittered pause between two tries."""
 _HANDOVER_SECONDS: Final = 3.0
-COMMANDS: Final = (Enqueue, Ack, Fail, Requeue, Extend)
+_COMMANDS: Final = (Enqueue, Ack, Fail, Requeue, Extend)
 
 
 class Service:
@@ -261,6 +262,24 @@ class Service:
                 if not await replica.transfer_leadership(ends_at, to):
                     raise NotReady(f"{to or 'no other voter'} cannot take over now; try again")
         return self._cluster_status()
+
+    def begin(
+        self, call: Call, deadline: float
+    ) -> "asyncio.Future[CommandReply] | asyncio.Future[Leased] | None":
+        """Begin a call that is one command or one wait on the leader, without a task for it.
+
+        The future gets what the first try comes to; what `execute` would try again, the caller
+        gives to `execute`. None: only `execute` can do this call.
+
+        Raises:
+            NotLeader: Nothing happened; it is for `execute`.
+            RaftqError: The call itself met it; nothing happened.
+        """
+        if isinstance(call, _COMMANDS):
+            return self.propose(call, deadline)
+        if isinstance(call, LeaseCall) and call.wait_ms and not self.is_shutting_down:
+            return self.waiters.lease(call, deadline, self._wait_end(call))
+        return None
 
     def propose(
         self, command: Enqueue | Ack | Fail | Requeue | Extend, deadline: float

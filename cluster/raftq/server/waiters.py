@@ -30,12 +30,18 @@ class _Waiter:
 
     __slots__ = ("call", "deadline", "future", "request", "timer", "wait_ends_at")
 
-    def __init__(self, call: LeaseCall, deadline: float, wait_ends_at: float) -> None:
+    def __init__(
+        self,
+        call: LeaseCall,
+        deadline: float,
+        wait_ends_at: float,
+        future: "asyncio.Future[Leased]",
+    ) -> None:
         self.call = call
         self.request = (call.worker, call.request_id)
         self.deadline = deadline
         self.wait_ends_at = wait_ends_at
-        self.future: asyncio.Future[Leased] = asyncio.get_running_loop().create_future()
+        self.future = future
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -66,7 +72,7 @@ class Waiters:
         """
         if not self._replica.is_leader:
             raise NotLeader("this node does not lead")
-        waiter = _Waiter(call, deadline, wait_ends_at)
+        waiter = _Waiter(call, deadline, wait_ends_at, self._loop.create_future())
         self._supersede(waiter)
         if self._was_granted(waiter):
             self._propose(waiter, [])

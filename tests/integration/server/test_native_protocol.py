@@ -13,7 +13,15 @@ from tests.support.server_bench import NativeClient, ServerBench, serving
 
 from raftq.protocol import limits
 from raftq.protocol.errors import NoLeader, RateLimited
-from raftq.protocol.messages import Call, Enqueued, EnqueuedTask, Reply, TaskState
+from raftq.protocol.messages import (
+    Call,
+    Enqueued,
+    EnqueuedTask,
+    LeaseCall,
+    Leased,
+    Reply,
+    TaskState,
+)
 from raftq.server.native import NativePatience
 
 MIB = limits.MIB
@@ -159,6 +167,30 @@ async def test_a_command_whose_leader_changes_goes_to_the_new_one() -> None:
         bench.replica.lead(False)
         assert await client.receive() == [2, "leader", ["n2", 2]]
         assert await client.receive() == [1, 1, None, [1, [[ID, "ready", False]]]]
+
+
+@asynchronous
+async def test_a_long_poll_whose_leader_changes_waits_on_for_the_rest_at_the_new_one() -> None:
+    async with serving() as bench:
+        client = await bench.native()
+        asked: list[Call] = []
+
+        async def forward(call: Call, _deadline: float) -> Reply:
+            asked.append(call)
+            return Leased([])
+
+        bench.replica.on_forward = forward
+        client.send([0, 1, "lease", [5_000, ["q"], 1, 1_000, "w", "r", 60_000]])
+        await _until(lambda: bench.server.service.waiters.waiting == 1)
+        begun = asyncio.get_running_loop().time()
+        await _until(lambda: asyncio.get_running_loop().time() > begun + 0.05)
+        bench.replica.lead(False)
+        assert await client.receive() == [2, "leader", ["n2", 2]]
+        assert await client.receive() == [1, 1, None, [2, [], False]]
+        (call,) = asked
+        assert isinstance(call, LeaseCall)
+        assert 30_000 < call.wait_ms <= 59_950
+        assert bench.server.service.waiters.waiting == 0
 
 
 @asynchronous
