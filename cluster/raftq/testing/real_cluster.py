@@ -4,32 +4,18 @@ A session that ends by itself or by Ctrl-C stops them. One that is killed cannot
 its own watches it, and does it then.
 """
 
-import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from raftq.cli.local_cluster import LocalCluster
+from raftq.testing.watch import ENDED
 
 NODES: Final = 3
-_WATCH: Final = """
-import os, shutil, signal, sys
-from contextlib import suppress
-told = sys.stdin.read()
-if told != "ended":
-    for process in sys.argv[2:]:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(int(process), signal.SIGKILL)
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
-"""
-"""Waits for the end of its input, which is the session's end, and kills who is left."""
 _WATCH_SECONDS: Final = 10.0
 
 
@@ -43,15 +29,13 @@ def real_cluster() -> Generator[LocalCluster]:
     with tempfile.TemporaryDirectory(prefix="raftq-testing-", ignore_cleanup_errors=True) as folder:
         cluster = LocalCluster(Path(folder), NODES)
         try:
-            with _interrupts_held():
-                for node in cluster.nodes:
-                    node.start()
-                watcher = _watch(cluster)
-            with watcher:
+            for node in cluster.nodes:
+                node.start()
+            with _watch(cluster) as watcher:
                 cluster.wait_ready()
                 yield cluster
                 cluster.stop()
-                _ = watcher.communicate("ended", _WATCH_SECONDS)
+                _ = watcher.communicate(ENDED, _WATCH_SECONDS)
         finally:
             # Whatever went wrong, nobody needs a clean stop, which may take seconds.
             cluster.kill_all()
@@ -59,33 +43,12 @@ def real_cluster() -> Generator[LocalCluster]:
 
 def _watch(cluster: LocalCluster) -> "subprocess.Popen[str]":
     """Start the process that kills the nodes if this one dies before it could."""
-    groups = [str(node.process.pid) for node in cluster.nodes if node.process is not None]
+    nodes = [str(node.process.pid) for node in cluster.nodes if node.process is not None]
     return subprocess.Popen(
-        [sys.executable, "-S", "-c", _WATCH, str(cluster.folder), *groups],
+        [sys.executable, "-P", "-m", "raftq.testing.watch", str(cluster.folder), *nodes],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,  # Ctrl-C and the end of a terminal reach the session, not this.
-        cwd=os.sep,
     )
-
-
-@contextmanager
-def _interrupts_held() -> Generator[None]:
-    """Put off Ctrl-C: a process whose start is cut short is nobody's, and is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pending: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        pending.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pending:
-        raise KeyboardInterrupt

@@ -43,6 +43,8 @@ def test_cluster(raftq_cluster):
     with Client(raftq_cluster.addresses) as client:
         client.enqueue("q", b"")
         assert len(client.cluster().nodes) == 3
+    raftq_cluster.nodes[0].kill()
+    raftq_cluster.nodes[0].start()
     pids = [str(node.process.pid) for node in raftq_cluster.nodes]
     pathlib.Path("told.part").write_text(" ".join([str(raftq_cluster.folder), *pids]))
     pathlib.Path("told.part").rename("told")

@@ -193,8 +193,9 @@ class MemoryBroker:
         applied = self._machine.apply(codec.encode(entry))
         assert applied.rejected is None, f"the machine refused an entry: {applied.rejected}"
         self._entries += 1
+        replies = applied.replies
         self._serve(applied.ready)
-        return applied.replies
+        return replies
 
     def _serve(self, ready: Iterable[QueueName]) -> None:
         """Give ready tasks to who waits for them, first come first served."""
