@@ -19,6 +19,7 @@ from raftq.cli.bench.stage import Scale, Stage, opened_stage
 from raftq.cli.bench.stalls import probing
 from raftq.cli.local_cluster import LocalCluster, NodeProcess
 from raftq.cli.shapes import SHAPES
+from raftq.client import AsyncClient, LeasedTask
 
 TINY = (
     *("--rounds", "1", "--seconds", "0.3", "--tasks", "500", "--disturbances", "1"),
@@ -222,6 +223,23 @@ def test_a_failover_that_repeats_tasks_is_no_figure(
     monkeypatch.setattr("raftq.client.AsyncClient.ack_many", forgotten)
     with pytest.raises(RuntimeError, match="were run twice"):
         measure_gap(stage, lambda _: None, lambda _: None)
+
+
+def test_no_failover_repeats_the_lease_requests_of_one_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = AsyncClient.lease
+    asked: list[set[tuple[str, str]]] = []
+
+    async def noted(client: AsyncClient, queue: str, **options: Any) -> list[LeasedTask]:
+        asked[-1].add((options["worker"], options["request_id"]))
+        return await lease(client, queue, **options)
+
+    monkeypatch.setattr(AsyncClient, "lease", noted)
+    for _ in range(2):
+        asked.append(set())
+        measure_gap(stage, lambda _: None, lambda _: None)
+    assert all(asked) and not asked[0] & asked[1]
 
 
 def test_what_goes_wrong_in_a_failover_is_told_plainly(stage: Stage) -> None:

@@ -168,7 +168,7 @@ async def _work(client: AsyncClient, queue: str, traffic: Traffic, stopping: asy
         try:
             leases = await client.lease(
                 queue,
-                worker="bench",
+                worker=f"worker-of-{queue}",  # One that was before has used these request ids.
                 count=_LEASES_AT_A_TIME,
                 lease=_LEASE,
                 wait=_EMPTY_WAIT,
