@@ -216,11 +216,12 @@ def wait_for_answers(stage: Stage) -> None:
 def test_a_failover_that_repeats_tasks_is_no_figure(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def forgotten(*_: object) -> list[object]:
-        return []
+    lease = AsyncClient.lease
 
-    monkeypatch.setattr("raftq.cli.bench.failover._LEASE", "100ms")
-    monkeypatch.setattr("raftq.client.AsyncClient.ack_many", forgotten)
+    async def twice(client: AsyncClient, queue: str, **options: Any) -> list[LeasedTask]:
+        return 2 * await lease(client, queue, **options)
+
+    monkeypatch.setattr(AsyncClient, "lease", twice)
     with pytest.raises(RuntimeError, match="were run twice"):
         measure_gap(stage, lambda _: None, lambda _: None)
 
