@@ -125,12 +125,16 @@ class Membership:
     def follow(self) -> bool:
         """Let the links follow, from the pump; tell whether the list in force changed."""
         index, committed = self.history.at(self._engine.commit_index)
-        linked = MemberList({**committed.members, **self.current.members})
+        if committed is self.current and committed is self._linked and not self._guests:
+            return False  # As nearly always; what follows is not for every turn of the loop.
+        linked = committed
+        if committed is not self.current:
+            linked = MemberList({**committed.members, **self.current.members})
         if self._guests:
             self._part_with_guests(index, linked)
-        if linked == self._linked:
-            return False
         before, self._linked = self._linked, linked
+        if linked == before:
+            return False
         for peer in before.members if before is not None else ():
             if peer not in linked.members and self._promises.cluster_id is not None:
                 self._send(peer, NotMember(self._promises.cluster_id, self.history.index))

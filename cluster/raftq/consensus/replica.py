@@ -203,7 +203,7 @@ class RaftReplica:
         leader = self.parts.engine.leader
         if leader == self.config.node:
             return leader if self.parts.engine.is_leader else None
-        if leader is None or not self.parts.links.reachable().get(leader):
+        if leader is None or not self.parts.links.is_linked(leader):
             return None
         return leader
 
@@ -322,10 +322,7 @@ class RaftReplica:
         engine = self.parts.engine
         if engine.applied_index >= self.parts.guard.leader_commit_index > 0:
             self._caught_up_term = engine.term
-        index = engine.read_index
-        knows_time = self._leads or self.parts.clock.is_known
-        has_applied = index is not None and engine.applied_index >= index
-        leads = engine.is_leader and has_applied and knows_time
+        leads = engine.is_leader and self._may_lead()
         known = (self._leader(), engine.term, leads)
         if known == self._known:
             return
@@ -340,6 +337,12 @@ class RaftReplica:
             self.parts.proposer.lose_leadership()
         if self._listener is not None:
             self._listener.on_leader_changed(self.view())
+
+    def _may_lead(self) -> bool:
+        """Tell whether an elected leader has applied an entry of its own and knows the time."""
+        index = self.parts.engine.read_index
+        has_applied = index is not None and self.parts.engine.applied_index >= index
+        return has_applied and (self._leads or self.parts.clock.is_known)
 
     def _found_cluster(self) -> None:
         if self.machine.cluster_id is None:

@@ -43,6 +43,10 @@ class Links(Protocol):
         """Queue a message; False if there is no link. Order is kept within a link."""
         ...
 
+    def is_linked(self, peer: str) -> bool:
+        """Tell whether a link to a peer is up."""
+        ...
+
     def reachable(self) -> Mapping[str, bool]:
         """Return for each peer, and each linked node, whether a link to it is up."""
         ...

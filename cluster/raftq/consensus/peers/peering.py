@@ -212,5 +212,5 @@ class Peering:
     def _offer(self, peer: str) -> None:
         """Let PySyncObj send to a peer again, if nothing else holds it back."""
         is_held = peer in self._paused or peer in self._congested
-        if not is_held and self._links.reachable().get(peer):
+        if not is_held and self._links.is_linked(peer):
             self._engine.set_connected(peer, True)

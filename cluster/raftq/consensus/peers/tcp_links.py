@@ -140,6 +140,10 @@ class TcpLinks:
         link.send(message)
         return True
 
+    def is_linked(self, peer: str) -> bool:
+        """Tell whether a link to a peer is up."""
+        return peer in self._links
+
     def reachable(self) -> Mapping[str, bool]:
         """Return for each peer, and each linked node, whether a link to it is up."""
         peers = dict.fromkeys(self._peers, False)
