@@ -192,7 +192,7 @@ class AsyncClient:
         self, queue: str, tasks: Sequence[NewTask | bytes], *, timeout: Duration | None = None
     ) -> list[EnqueuedTask]:
         """Add tasks, all or none, in order; plain bytes become tasks with defaults."""
-        new = [self.new_task(task) if isinstance(task, bytes) else task for task in tasks]
+        new = [NewTask(self.new_id(), task) if isinstance(task, bytes) else task for task in tasks]
         if not new:
             return []
         return (await self._call(Enqueue(queue, new), Enqueued, timeout)).tasks

@@ -5,9 +5,12 @@ at a time. A forked process fetches a block of its own, so that no two processes
 """
 
 import os
+from array import array
 from typing import Final
 
 _BLOCK_BYTES: Final = 4_096
+_WORD: Final = "I"
+_WORD_BITS: Final = 8 * array(_WORD).itemsize
 
 
 class _Process:
@@ -27,16 +30,22 @@ class RandomBits:
     """Returns integers of so many random bits."""
 
     def __init__(self) -> None:
-        self._block = b""
-        self._at = 0
+        self._words = iter(array(_WORD))
         self._forks = _Process.forks
 
     def __call__(self, bits: int) -> int:
-        """Return an integer of at most `bits` bits, up to some hundreds."""
-        size = (bits + 7) // 8
-        if self._at + size > len(self._block) or self._forks != _Process.forks:
-            self._block = os.urandom(_BLOCK_BYTES)
-            self._at = 0
+        """Return an integer of so many bits."""
+        value = 0
+        missing = bits
+        while missing > 0:
+            value = value << _WORD_BITS | self._word()
+            missing -= _WORD_BITS
+        return value >> -missing
+
+    def _word(self) -> int:
+        word = next(self._words, None) if self._forks == _Process.forks else None
+        if word is None:
+            self._words = iter(array(_WORD, os.urandom(_BLOCK_BYTES)))
             self._forks = _Process.forks
-        begin, self._at = self._at, self._at + size
-        return int.from_bytes(self._block[begin : self._at], "big") >> (8 * size - bits)
+            word = next(self._words)
+        return word
