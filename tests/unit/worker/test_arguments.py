@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict
 from uuid import UUID, uuid4
 
 import msgspec
@@ -396,3 +396,32 @@ def test_hooks_of_the_serializer_add_types() -> None:
     assert there_and_back(task, Path("/a"), order) == ([Path("/a"), order], {})
     with pytest.raises(InvalidArguments):
         task.payload((object(),), {}, {})
+
+
+class Incomparable:
+    """Like an array of numpy: comparing it is no answer."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say unhashable.
+
+
+def test_a_value_that_cannot_be_compared_would_arrive_as_another() -> None:
+    def function(value: Any) -> None: ...
+
+    task = declared(function, serializer=MsgpackSerializer(lambda value: [1]))
+    with pytest.raises(InvalidArguments, match="would arrive as something"):
+        task.payload((Incomparable(),), {}, {})
+
+
+def test_metadata_of_an_annotation_is_not_looked_into() -> None:
+    def function(value: Annotated[int, Incomparable()]) -> None: ...
+
+    assert there_and_back(declared(function), 1) == ([1], {})
+
+
+def test_a_function_whose_parameters_nobody_knows_is_no_task() -> None:
+    values: dict[str, Any] = {}
+    with pytest.raises(InvalidTask, match="has no known parameters"):
+        declared(values.update)

@@ -14,8 +14,8 @@ from typing import Any, Final, get_args, get_type_hints
 from raftq.worker.errors import InvalidArguments, InvalidTask, UnreadableResult
 from raftq.worker.serialising.serializer import Serializer
 
-_CONTAINERS: Final = (list, tuple, set, frozenset, dict)
-"""Without a parameter of their own these hold anything."""
+_VAGUE: Final = (Any, object, list, tuple, set, frozenset, dict)
+"""What holds anything, the containers if they have no parameters of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ class Arguments:
         self._function = function
         self._task = task
         self._serializer = serializer
-        self._signature = inspect.signature(function)
+        try:
+            self._signature = inspect.signature(function)
+        except ValueError as error:
+            raise InvalidTask(f"task {task!r} has no known parameters: {error}") from None
         kinds = inspect.Parameter
         named = self._signature.parameters.values()
         self._positional = [
@@ -157,7 +160,7 @@ class Arguments:
                 name or parameter.name,
                 f"is {_kind(value)}, not {_shown(parameter.annotation)}: {error}",
             ) from None
-        if parameter.is_vague and read != value:
+        if parameter.is_vague and not _are_equal(read, value):
             raise self._invalid(
                 name or parameter.name,
                 f"({_kind(value)}) would arrive as something else, like a list for a tuple or a "
@@ -225,9 +228,16 @@ class Arguments:
 
 def _is_vague(annotation: Any) -> bool:
     """Tell whether an annotation leaves open, at any depth, what a value is."""
-    if annotation is Any or annotation is object or annotation in _CONTAINERS:
+    if any(annotation is each for each in _VAGUE):  # Metadata need not be comparable.
         return True
     return any(_is_vague(part) for part in get_args(annotation))
+
+
+def _are_equal(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # Of some types, like arrays, a comparison is no truth value.
+        return False
 
 
 def _kind(value: object) -> str:
