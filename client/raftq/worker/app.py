@@ -21,7 +21,7 @@ from raftq.worker.connections import ClusterAccess, Connections
 from raftq.worker.enqueueing import Draft, enqueue_drafts
 from raftq.worker.errors import InvalidTask, UnknownTaskName
 from raftq.worker.hooks import Hook
-from raftq.worker.job import Job
+from raftq.worker.job import Job, job_id
 from raftq.worker.options import TASK_OPTIONS, TaskOptions, did_you_mean, refuse_unknown
 from raftq.worker.results import Completing, agather, gather
 from raftq.worker.serialising.serializer import MsgpackSerializer, Serializer
@@ -155,7 +155,7 @@ class App:
 
     def job(self, id: UUID | str) -> Job[object]:
         """Return the job of a task that was enqueued elsewhere; `task.job(id)` knows its type."""
-        return Job(self, id if isinstance(id, UUID) else UUID(id), self._decode_any)
+        return Job(self, job_id(id), self._decode_any)
 
     def gather(self, jobs: Iterable[Job[R]], timeout: Duration | None = None) -> list[R]:
         """Wait for all jobs and return their results in order; see `Job.result` for errors.

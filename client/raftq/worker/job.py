@@ -6,7 +6,7 @@ from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
-from raftq.protocol.errors import UnknownTask
+from raftq.protocol.errors import InvalidRequest, UnknownTask
 from raftq.protocol.messages import TaskState, TaskStatus
 from raftq.worker.connections import ClusterAccess
 from raftq.worker.errors import ResultTimeout, TaskFailed
@@ -145,6 +145,18 @@ class Job(Generic[R_co]):
         )
         error.__cause__ = local_exception(reason, self._app.remote_exceptions)
         return error
+
+
+def job_id(id: UUID | str) -> UUID:
+    """Return a task's id.
+
+    Raises:
+        InvalidRequest: The text is none.
+    """
+    try:
+        return id if isinstance(id, UUID) else UUID(id)
+    except ValueError:
+        raise InvalidRequest(f"{id!r} is no task id; it is a UUID, 32 hexadecimal digits") from None
 
 
 def timeout_of(job: Job[object], waiting: Waiting) -> ResultTimeout:

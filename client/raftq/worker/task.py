@@ -14,7 +14,7 @@ from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
 from raftq.worker import envelope
 from raftq.worker.enqueueing import Draft, Enqueueing, Prepared, make_draft
 from raftq.worker.errors import InvalidTask, UnreadablePayload
-from raftq.worker.job import Job
+from raftq.worker.job import Job, job_id
 from raftq.worker.options import (
     CALL_OPTIONS,
     CallOptions,
@@ -127,7 +127,7 @@ class Task(Enqueueing[P, R]):
 
     def job(self, id: UUID | str) -> Job[R]:
         """Return the job of a task that was enqueued elsewhere, by its id."""
-        return Job(self.app, id if isinstance(id, UUID) else UUID(id), self.decode_result)
+        return Job(self.app, job_id(id), self.decode_result)
 
     def _draft(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Draft[R]:
         return make_draft(self, self.policy, {}, args, kwargs)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -177,7 +177,9 @@ def test_a_further_named_argument_is_named_as_it_was_given() -> None:
 @pytest.mark.parametrize(
     "value", [(1, 2), uuid4(), Decimal(1), {1}, date(2026, 1, 1), Address("a"), {"a": (1,)}]
 )
-@pytest.mark.parametrize("annotation", [None, Any, object, dict[str, Any] | list[Any]])
+@pytest.mark.parametrize(
+    "annotation", [None, Any, object, TypeVar("T"), dict[str, Any] | list[Any]]
+)
 def test_a_value_that_would_arrive_as_another_is_refused(annotation: Any, value: object) -> None:
     def function(argument: Any) -> None: ...
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.asyncs import asynchronous
 from tests.support.fake_access import FakeAccess
 
-from raftq.protocol.errors import Forbidden, NoLeader, UnknownTask
+from raftq.protocol.errors import Forbidden, InvalidRequest, NoLeader, UnknownTask
 from raftq.protocol.messages import TaskState
 from raftq.worker import App
 from raftq.worker.errors import ResultTimeout, TaskFailed, UnreadableResult
@@ -81,6 +81,13 @@ def test_a_job_can_be_found_again_by_its_id() -> None:
     assert prepared.task.job(str(job.id)).result() == job.id
     assert prepared.app.job(job.id).result() == str(job.id), "without the type, as it is stored"
     assert prepared.app.job(job.id).status().state is TaskState.DONE
+
+
+def test_a_text_that_is_no_id_is_refused() -> None:
+    prepared = Prepared()
+    for find in (prepared.task.job, prepared.app.job):
+        with pytest.raises(InvalidRequest, match="'job-1' is no task id"):
+            find("job-1")
 
 
 def test_a_task_that_returned_nothing_has_the_result_none() -> None:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from raftq.worker.errors import InvalidArguments, InvalidTask, UnreadableResult
 from raftq.worker.serialising.serializer import Serializer
@@ -228,7 +228,8 @@ class Arguments:
 
 def _is_vague(annotation: Any) -> bool:
     """Tell whether an annotation leaves open, at any depth, what a value is."""
-    if any(annotation is each for each in _VAGUE):  # Metadata need not be comparable.
+    # By identity, because metadata need not be comparable.
+    if isinstance(annotation, TypeVar) or any(annotation is each for each in _VAGUE):
         return True
     return any(_is_vague(part) for part in get_args(annotation))
 
