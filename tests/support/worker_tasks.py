@@ -218,7 +218,7 @@ def kill_itself() -> None:
 def kill_itself_and_leave_a_child() -> None:
     """Be killed while something that was forked lives on and holds the same files."""
     if os.fork() == 0:
-        time.sleep(5)
+        time.sleep(20)
         os._exit(0)
     os.kill(os.getpid(), signal.SIGKILL)
 

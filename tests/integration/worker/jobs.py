@@ -62,6 +62,20 @@ def hang() -> None:
     time.sleep(120)
 
 
+@app.task
+async def hang_on_the_loop(folder: str) -> None:
+    """Wait where no interrupt reaches, and block the loop with it."""
+    mark(folder, "began")
+    time.sleep(120)
+
+
+@app.task
+def hang_in_thread(folder: str) -> None:
+    """Wait where no interrupt reaches."""
+    mark(folder, "began")
+    time.sleep(120)
+
+
 @app.task(execution="process")
 def die_once(folder: str) -> int:
     """End the process at the first attempt."""

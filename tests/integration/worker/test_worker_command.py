@@ -216,6 +216,23 @@ def test_a_thread_that_hangs_fails_its_task_and_costs_no_other(
     wait_until(lambda: is_done(client, later))
 
 
+@pytest.mark.parametrize("task", [jobs.hang_in_thread, jobs.hang_on_the_loop])
+def test_code_that_hangs_keeps_no_worker_from_stopping(
+    worker: WorkerCommand, client: Client, task: Task[..., Any]
+) -> None:
+    made = enqueue(client, task, str(worker.folder))
+    worker.start_and_wait()
+    wait_until(lambda: worker.marks("began"))
+    worker.send(signal.SIGTERM)
+    wait_until(lambda: worker.events("worker_process_drains"))
+    began = time.monotonic()
+    worker.send(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert time.monotonic() - began < 15
+    status = client.task(made.id)
+    assert (status.state, status.attempts) == (TaskState.READY, 0)
+
+
 # ---------------------------------------------------------------- queues and code
 
 

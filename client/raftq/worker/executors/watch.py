@@ -104,7 +104,8 @@ class Watch:
     async def ended(self) -> bytes | None:
         """Wait for the run's end and return its result.
 
-        Cancelling this interrupts the code, and waits all the same until it has ended.
+        Cancelling this interrupts the code, and waits all the same until it has ended. Cancelling
+        it again waits no more: the process is about to end, which ends code that nothing else does.
 
         Raises:
             RunFailed: It took too long.
@@ -117,8 +118,10 @@ class Watch:
             try:
                 await self._ended
             except asyncio.CancelledError:
+                if was_cancelled:
+                    raise
                 self._ended = self._loop.create_future()
-                if not self._is_over and not was_cancelled:
+                if not self._is_over:
                     was_cancelled = True
                     self._cancel()
         if self._error is None:

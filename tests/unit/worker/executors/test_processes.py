@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,11 @@ async def test_a_child_that_dies_is_a_crash_and_the_next_run_gets_another(
     task: Task[..., Any], args: tuple[object, ...], reason: str
 ) -> None:
     async with processes(1) as executor:
+        await result(executor, tasks.pid)
+        began = time.monotonic()
         with pytest.raises(RunCrashed) as caught:
             await executor.run(*call(task, *args))
+        assert time.monotonic() - began < 10, "what it has forked is not waited for"
         assert re.match(reason, str(caught.value))
         assert await result(executor, tasks.echo_in_process, 1) == 1
 

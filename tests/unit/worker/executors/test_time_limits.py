@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 
 import pytest
@@ -11,7 +12,9 @@ from tests.unit.worker.executors.bench import GRACE, call, executing, result
 
 from raftq.worker.endings import StillRunning
 from raftq.worker.errors import RunFailed
+from raftq.worker.executors.interrupting import clear_in_thread, raise_in_thread
 from raftq.worker.executors.loops import LoopExecutor
+from raftq.worker.executors.watch import Interrupted
 from raftq.worker.serialising.remote_error import RemoteError
 
 
@@ -139,3 +142,43 @@ async def test_a_process_that_waits_in_a_system_call_ends_at_its_limit_at_once()
             await executor.run(*call(tasks.sleep_in_process, 60.0, timeout_ms=200))
         assert time.monotonic() - began < 30
     assert "in sleep_in_process" in RemoteError.parse(caught.value.text).traceback
+
+
+@asynchronous
+async def test_a_cancelled_process_that_ignores_every_request_is_killed() -> None:
+    async with executing("process") as executor:
+        await result(executor, tasks.echo_in_process, 1)
+        running = asyncio.create_task(executor.run(*call(tasks.ignore_in_process)))
+        await asyncio.sleep(0.1)
+        running.cancel()
+        async with asyncio.timeout(20):
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert await result(executor, tasks.echo_in_process, 1) == 1
+
+
+def test_an_interrupt_that_was_taken_back_is_not_raised() -> None:
+    gate, ended = threading.Lock(), threading.Event()
+    outcomes: list[str] = []
+
+    def wait_and_go_on() -> None:
+        try:
+            with gate:
+                outcomes.append("went on")
+        except Interrupted:
+            outcomes.append("interrupted")
+        ended.set()
+
+    for take_back in (True, False):
+        gate.acquire()
+        ended.clear()
+        thread = threading.Thread(target=wait_and_go_on)
+        thread.start()
+        assert thread.ident is not None
+        raise_in_thread(thread.ident, Interrupted)
+        if take_back:
+            clear_in_thread(thread.ident)
+        gate.release()
+        thread.join(20)
+        assert ended.is_set()
+    assert outcomes[0] == "went on" and "interrupted" in outcomes[1:]
