@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import Final, NoReturn
 
+from raftq.node.collector import look_rarely
 from raftq.node.config import ConfigError, read_config
 from raftq.node.credentials import Keeper
 from raftq.node.logs import configure_logs
@@ -43,6 +44,7 @@ def main() -> None:
     except ConfigError as error:
         _fail(EXIT_SETTING, str(error))
     configure_logs(config.log_level, config.log_format, config.node_id)
+    look_rarely()
     try:
         asyncio.run(_run(config, Keeper(config)))
     except ConfigError as error:
