@@ -14,10 +14,11 @@ from typing import Final
 from raftq.protocol import limits
 
 _TRACEBACK: Final = "Traceback (most recent call last):\n"
-_SEPARATOR: Final = re.compile(
-    r"\n\n(?=(?:  \+ Exception Group )?Traceback \(most recent call last\):\n)"
-)
+_HEADLINE: Final = r"(?:  \+ Exception Group )?Traceback \(most recent call last\):"
+_SEPARATOR: Final = re.compile(rf"\n\n(?={_HEADLINE}\n)")
 """A blank line and the first line of a traceback, as Python prints them."""
+_LOOKALIKE: Final = re.compile(rf"\n{{2,}}(?={_HEADLINE}(?:\n|\Z))")
+"""What in a message could be taken for it, alone or with what follows."""
 _MESSAGE_CHARACTERS_MAX: Final = limits.ERROR_TEXT_CHARACTERS_MAX // 4
 _HEAD: Final = re.compile(r"([^\W\d]\w*(?:\.(?:[^\W\d]\w*|<locals>))*)(?:: |\Z)")
 
@@ -41,7 +42,7 @@ class RemoteError:
     @property
     def text(self) -> str:
         """The text to record: bounded, and valid Unicode."""
-        message = _SEPARATOR.sub("\n", self.message)  # It ends the message, so there is only one.
+        message = _LOOKALIKE.sub("\n", self.message)  # The separator ends the message.
         head = _shortened(f"{self.type}: {message}", _MESSAGE_CHARACTERS_MAX)
         if self.traceback:
             room = limits.ERROR_TEXT_CHARACTERS_MAX - len(head) - 2
