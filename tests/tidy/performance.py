@@ -26,9 +26,9 @@ PICTURE: Final = f"{FOLDER.name}/curves.png"
 """As the page links to it."""
 RUNS: Final[dict[str, tuple[str, ...]]] = {
     "standard": (),
-    "large-payloads": ("--case", "backlog", "--rounds", "1", "--payload-bytes", "4096"),
+    "curves": (*(word for curve in CURVES for word in ("--case", curve.name)), "--seconds", "2"),
     "many-tasks": ("--case", "backlog", "--rounds", "1", "--tasks", "5000000"),
-    "curves": tuple(word for curve in CURVES for word in ("--case", curve.name)),
+    "large-payloads": ("--case", "backlog", "--rounds", "1", "--payload-bytes", "4096"),
 }
 """Name of a kept run → what `raftq bench` was given."""
 
@@ -185,9 +185,9 @@ def page(text: str, records: Mapping[str, Record]) -> str:
     return text
 
 
-def kept_records(folder: Path = FOLDER) -> dict[str, Record]:
+def kept_records() -> dict[str, Record]:
     """Return the runs that are kept, by name."""
-    paths = {name: folder / f"{name}.json" for name in RUNS}
+    paths = {name: FOLDER / f"{name}.json" for name in RUNS}
     return {name: read_record(path) for name, path in paths.items() if path.exists()}
 
 
@@ -279,26 +279,40 @@ def _row(*cells: object) -> str:
 # ---------------------------------------------------------------- measuring
 
 
-def record(name: str) -> None:
-    """Measure a run and keep it; of curves, draw the picture too."""
+def record(name: str) -> bool:
+    """Measure a run and keep it; of curves, draw the picture too. Return whether it succeeded."""
     command = [sys.executable, "-m", "raftq.cli.main", "bench"]
-    said = subprocess.run([*command, *RUNS[name], "--json"], stdout=subprocess.PIPE, check=True)
+    said = subprocess.run([*command, *RUNS[name], "--json"], stdout=subprocess.PIPE, check=False)
+    if said.returncode:
+        print(f"{name} was not measured", file=sys.stderr)
+        return False
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(json.loads(said.stdout), indent=1, ensure_ascii=False) + "\n")
     if name == "curves":
         picture = ("--from", str(path), "--plot", str(PAGE.parent / PICTURE))
-        subprocess.run([*command, *picture], check=True)
+        subprocess.run([*command, *picture], stdout=subprocess.DEVNULL, check=True)
+    return True
 
 
-def main(arguments: list[str]) -> None:
-    """Do what the command line says."""
-    names = arguments[1:] or list(RUNS)
-    for name in names if arguments[:1] == ["record"] else []:
-        record(name)
-        PAGE.write_text(page(PAGE.read_text(), kept_records()))  # A later run may fail.
+def main(arguments: list[str]) -> int:
+    """Do what the command line says; return the exit code."""
+    is_recording = arguments[:1] == ["record"]
+    unknown = [name for name in arguments[is_recording:] if name not in RUNS or not is_recording]
+    if unknown:
+        print(f"{unknown[0]} is no run; there are {', '.join(RUNS)}", file=sys.stderr)
+        return 2
+    failed = 0
+    for name in (arguments[1:] or RUNS) if is_recording else ():
+        failed += not record(name)
+        _write()  # Each at once: the next may take long, or fail.
+    _write()
+    return 1 if failed else 0
+
+
+def _write() -> None:
     PAGE.write_text(page(PAGE.read_text(), kept_records()))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,14 @@
 """The tables of docs/internals/performance.md say what the kept runs say."""
 
+import json
+import subprocess
+from pathlib import Path
+
 import pytest
 from tests.support.bench_records import record
-from tests.tidy.performance import GOALS, PAGE, RUNS, Goal, kept_records, page
+from tests.support.clusters import raftq_inside
+from tests.tidy import performance
+from tests.tidy.performance import GOALS, PAGE, RUNS, Goal, kept_records, main, page
 
 from raftq.cli.bench.figures import Figure, Pick
 from raftq.cli.bench.record import Record
@@ -60,3 +66,57 @@ def test_the_words_of_the_page_stay_when_its_tables_change() -> None:
     text = PAGE.read_text() + "\n## Where the time goes\n\nwords\n"
     changed = page(text, {"standard": record(), "curves": Record({}, {}, [])})
     assert changed != text and changed.endswith("\n## Where the time goes\n\nwords\n")
+
+
+# ---------------------------------------------------------------- recording
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return a copy of the page; runs are kept beside it."""
+    copy = tmp_path / PAGE.name
+    copy.write_text(page(PAGE.read_text(), {}))
+    monkeypatch.setattr(performance, "PAGE", copy)
+    monkeypatch.setattr(performance, "FOLDER", copy.with_suffix(""))
+    return copy
+
+
+def test_a_recorded_run_is_kept_and_written_into_the_page(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def measured(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append(command[4:])
+        if "--plot" in command:
+            assert raftq_inside(*command[3:]).code == 0
+        return subprocess.CompletedProcess(command, 0, json.dumps(record().json()).encode())
+
+    monkeypatch.setattr(subprocess, "run", measured)
+    assert main(["record", "standard", "curves"]) == 0
+    assert asked[:2] == [["--json"], [*RUNS["curves"], "--json"]]
+    text = elsewhere.read_text()
+    assert "**40,000**" in text and "](performance/curves.png)" in text
+    assert (elsewhere.parent / "performance" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert kept_records() == {"standard": record(), "curves": record()}
+
+
+def test_a_run_that_fails_is_told_and_does_not_keep_others_from_being_recorded(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, 1 if "4096" in command else 0, b"{}")
+
+    monkeypatch.setattr(subprocess, "run", measured)
+    monkeypatch.setattr(performance, "kept_records", dict)
+    assert main(["record", "large-payloads", "many-tasks"]) == 1
+    assert capsys.readouterr().err == "large-payloads was not measured\n"
+    assert [each.name for each in elsewhere.with_suffix("").iterdir()] == ["many-tasks.json"]
+
+
+@pytest.mark.parametrize("arguments", [["record", "everything"], ["standard"]])
+def test_a_run_that_does_not_exist_is_not_recorded(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert f"{arguments[-1]} is no run" in capsys.readouterr().err
