@@ -98,12 +98,23 @@ class Connections:
             found = self._of_loops.get(loop)
             if found is not None:
                 return found.client
+            self._forget_closed()
             client = self._make_asynchronous()
             made = self._of_loops[loop] = _OfLoop(client)
         # `asyncio.run` ends the generators of its loop before it closes it, and this one then
         # closes the client: nobody has to remember to.
         await anext(made.closing)
         return client
+
+    def _forget_closed(self) -> None:
+        """Let go of the clients of closed loops.
+
+        A client knows its loop, so the keys would never become weak: a server that gives each
+        request a loop of its own would keep them all.
+        """
+        for loop in list(self._of_loops):
+            if loop.is_closed():
+                del self._of_loops[loop]
 
     def close(self) -> None:
         """Close what blocking code uses; the next use opens it again."""

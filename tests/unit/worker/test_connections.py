@@ -1,13 +1,15 @@
 """How an App finds its cluster, who it says it is, and which connections it shares."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
 from tests.support.asyncs import asynchronous
 from tests.support.fake_node import FakeCluster, until
 
-from raftq.client import Client
+from raftq.client import AsyncClient, Client
 from raftq.client.environment import DEFAULT_ADDRESSES
 from raftq.protocol.errors import InvalidRequest
 from raftq.worker import App
@@ -100,6 +102,23 @@ async def test_a_closed_app_connects_again_when_it_is_used() -> None:
         await ause(app)
         assert await app.access.client() is not before
         await app.aclose()
+
+
+def test_the_clients_of_ended_loops_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that give each request a loop of its own would keep one for each request."""
+    app = App()
+    clients: list[weakref.ref[AsyncClient]] = []
+
+    async def request() -> None:
+        async with FakeCluster(1) as cluster:
+            monkeypatch.setenv("RAFTQ_ADDRESSES", cluster.addresses)
+            await ause(app)
+            clients.append(weakref.ref(await app.access.client()))
+
+    for _ in range(4):
+        asyncio.run(request())
+    gc.collect()
+    assert [client() is None for client in clients[:-1]] == [True] * 3
 
 
 @asynchronous
