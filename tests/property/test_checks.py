@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.executions import Execution, Settings
 
+from raftq.core.applied import Granted
 from raftq.core.machine import Machine
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.request_memory import RequestMemory
@@ -20,7 +21,6 @@ from raftq.core.task import DONE, Task
 from raftq.protocol.messages import (
     AckItem,
     Lease,
-    Leased,
     NewTask,
     SettledTask,
     TaskStatus,
@@ -95,8 +95,8 @@ def _remember_no_request(self: RequestMemory, worker: str, request_id: str) -> t
     return ()
 
 
-def _deny_what_waits(self: Machine, command: Lease) -> Leased:
-    return Leased([]) if len(command.request_id) % 3 == 0 else _lease(self, command)
+def _deny_what_waits(self: Machine, command: Lease) -> Granted:
+    return Granted([]) if len(command.request_id) % 3 == 0 else _lease(self, command)
 
 
 def _die_early(self: State, task: Task, error: str) -> None:

@@ -160,7 +160,7 @@ class Parts:
             self.snapshotter.identity,
         )
         self.engine.connect_outbox(self.peering)
-        self.proposer = Proposer(self.engine.propose, self.clock, owner.wake)
+        self.proposer = Proposer(self.engine.propose, self.clock, owner.wake, self.state.answer)
         self.commit = GroupCommit(disk.journal, around.offload, owner.on_durable, owner.stop_with)
         self.links = around.links
 

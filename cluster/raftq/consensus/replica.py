@@ -16,7 +16,8 @@ from raftq.consensus.handover import hand_over
 from raftq.consensus.member_changes import MemberChanges
 from raftq.consensus.parts import Disk, Parts, ReplicaConfig, Surroundings
 from raftq.consensus.raft.members import MemberList
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied
+from raftq.core.machine import Machine
 from raftq.protocol import limits
 from raftq.protocol.errors import Conflict, NoLeader, NotLeader
 from raftq.protocol.messages import Call, Command, CommandReply, FoundCluster, Reply

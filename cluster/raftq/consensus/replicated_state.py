@@ -3,8 +3,10 @@
 import logging
 from typing import Protocol
 
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied, AppliedReply
+from raftq.core.machine import Machine
 from raftq.protocol.errors import StorageError, UnsupportedFormat
+from raftq.protocol.messages import CommandReply
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,10 @@ class ReplicatedState:
         if self._identity.cluster_id is None:
             self.check_identity()
         return applied
+
+    def answer(self, reply: AppliedReply) -> CommandReply:
+        """Return a reply to the entry applied last as its caller gets it; see `Machine.answer`."""
+        return self.machine.answer(reply)
 
     def install(self, machine: Machine) -> None:
         """Replace the machine by one loaded from a snapshot."""

@@ -103,8 +103,11 @@ def dump(state: State) -> Iterator[bytes]:
     rows: list[_TaskRow] = []
     size = 0
     for task in state.tasks.values():
-        rows.append(_row(task))
-        size += 100 + len(task.payload) + len(task.result or b"")
+        payload = b""
+        if task.state is not DONE:
+            payload = state.payloads.payload(task.sequence, task.id)
+        rows.append(_row(task, payload))
+        size += 100 + len(payload) + len(task.result or b"")
         size += sum(map(len, task.errors or ()))
         if size >= _CHUNK_BYTES:
             yield _encode(_Tasks(rows))
@@ -122,13 +125,12 @@ def dump(state: State) -> Iterator[bytes]:
         yield _encode(_Requests(worker, used_at_ms, known))
 
 
-def load(chunks: Iterable[bytes]) -> State:
-    """Return the state that was dumped.
+def load(state: State, chunks: Iterable[bytes]) -> None:
+    """Fill an empty state with what was dumped.
 
     Raises:
         CorruptRecord: The chunks are no dump.
     """
-    state = State()
     by_sequence: dict[int, Task] = {}
     try:
         heads = 0
@@ -142,7 +144,6 @@ def load(chunks: Iterable[bytes]) -> State:
         raise CorruptRecord(
             f"the snapshot's content is damaged ({error!r}); rebuild this node from its peers"
         ) from error
-    return state
 
 
 def _check_complete(state: State) -> None:
@@ -177,6 +178,8 @@ def _load_chunk(state: State, by_sequence: dict[int, Task], chunk: _Chunk) -> No
             for row in rows:
                 task = by_sequence[row.sequence] = _task(row, state.queues[row.queue].name)
                 _index(state, task)
+                if task.state is not DONE:
+                    state.payloads.restore([(task.sequence, row.payload)])
         case _Ready():
             queue = state.queues[chunk.queue]
             push = queue.push_front if chunk.came_back else queue.push_back
@@ -201,17 +204,17 @@ def _index(state: State, task: Task) -> None:
         state.scheduled.add(task)
     if task.state is not DONE:
         state.live_tasks += 1
-        state.live_payload_bytes += len(task.payload)
+        state.live_payload_bytes += task.payload_bytes
 
 
-def _row(task: Task) -> _TaskRow:
+def _row(task: Task, payload: bytes) -> _TaskRow:
     assert task.state is not None
     lease = None if task.lease is None else (task.lease.worker, task.lease.deadline_ms)
     return _TaskRow(
         task.sequence,
         task.queue,
         task.id,
-        task.payload,
+        payload,
         task.payload_crc,
         task.priority,
         task.attempts_max,
@@ -230,7 +233,7 @@ def _row(task: Task) -> _TaskRow:
 
 
 def _task(row: _TaskRow, queue_name: str) -> Task:
-    task = Task(row.sequence, queue_name, row.id, row.payload)
+    task = Task(row.sequence, queue_name, row.id, len(row.payload))
     task.payload_crc = row.payload_crc
     task.priority = row.priority
     task.attempts_max = row.attempts_max

@@ -23,7 +23,7 @@ def check_invariants(state: State) -> None:
     _check_tokens(state)
     live = [task for task in state.tasks.values() if task.state is not DONE]
     assert state.live_tasks == len(live), "live tasks are miscounted"
-    assert state.live_payload_bytes == sum(len(task.payload) for task in live)
+    assert state.live_payload_bytes == sum(task.payload_bytes for task in live)
 
 
 def _check_counts(state: State) -> None:

@@ -5,18 +5,25 @@ refused command changes nothing and leaves the state hash as it was.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import assert_never
 
 from google_crc32c import value as crc32c
 
 from raftq.core import dump as dumping
+from raftq.core.applied import Applied, AppliedReply, Granted, GrantedTask
 from raftq.core.invariants import check_invariants, content_hash
+from raftq.core.payloads import Payloads, PayloadsInMemory
 from raftq.core.refounding import refound
 from raftq.core.state import State
 from raftq.core.task import DONE, LEASED, Settling, Task
 from raftq.protocol import codec, limits
-from raftq.protocol.errors import Conflict, InvalidRequest, LeaseLost, RequestError
+from raftq.protocol.errors import (
+    Conflict,
+    CorruptRecord,
+    InvalidRequest,
+    LeaseLost,
+    RequestError,
+)
 from raftq.protocol.messages import (
     Ack,
     AckItem,
@@ -34,6 +41,7 @@ from raftq.protocol.messages import (
     Lease,
     Leased,
     LeasedTask,
+    NewTask,
     QueueName,
     QueueStatus,
     Rejected,
@@ -51,26 +59,15 @@ _SETTLED_LEASED = SettledTask(LEASED)
 _SETTLED_DONE = SettledTask(DONE)
 
 
-@dataclass(slots=True)
-class Applied:
-    """What one entry did: `replies` to its commands, in order, and what others may wait for."""
-
-    replies: list[CommandReply] = field(default_factory=list[CommandReply])
-    rejected: Rejected | None = None
-    """Why the whole entry was refused; then nothing changed and there are no replies."""
-    ready: list[QueueName] = field(default_factory=list[QueueName])
-    """Queues that gained ready tasks."""
-    finished: list[TaskId] = field(default_factory=list[TaskId])
-    """Tasks that became done or dead."""
-    errors: int = 0
-    """Commands that met a bug; each was answered with `internal`."""
-
-
 class Machine:
-    """The replicated state of one cluster."""
+    """The replicated state of one cluster.
 
-    def __init__(self) -> None:
-        self._state = State()
+    Args:
+        payloads: Where payloads are kept; in memory if it is not given.
+    """
+
+    def __init__(self, payloads: Payloads | None = None) -> None:
+        self._state = State(PayloadsInMemory() if payloads is None else payloads)
 
     # ------------------------------------------------------------ applying
 
@@ -84,6 +81,7 @@ class Machine:
         except RequestError as error:
             return Applied(rejected=Rejected(error.code, error.message))
         state = self._state
+        state.drop_payloads()
         applied = Applied()
         state.advance(entry.lease_advance_ms, entry.wall_at_ms)
         for command in entry.commands:
@@ -95,7 +93,7 @@ class Machine:
             applied.finished, state.became_finished = state.became_finished, []
         return applied
 
-    def _shielded(self, command: Command, applied: Applied) -> CommandReply:
+    def _shielded(self, command: Command, applied: Applied) -> AppliedReply:
         """Execute a command; a bug in a handler must stop neither the others nor a replica."""
         try:
             return self.execute(command)
@@ -105,7 +103,7 @@ class Machine:
             applied.errors += 1
             return Rejected("internal", f"{type(error).__name__}: {error}")
 
-    def execute(self, command: Command) -> CommandReply:
+    def execute(self, command: Command) -> AppliedReply:
         """Execute one command and return its reply."""
         match command:
             case Enqueue():
@@ -144,21 +142,25 @@ class Machine:
         if len(command.tasks) > 1 and len({new.id for new in command.tasks}) < len(known):
             return Rejected(InvalidRequest.code, "an id occurs twice in one enqueue")
         replies: list[EnqueuedTask] = []
+        created: list[NewTask] = []
+        first_sequence = state.last_sequence + 1
         for new, task, crc in zip(command.tasks, known, crcs, strict=True):
-            created = task is None
+            is_new = task is None
             if task is None:
                 task = state.enqueue(command.queue, new, crc)
-            replies.append(EnqueuedTask(new.id, _state_of(task), created))
+                created.append(new)
+            replies.append(EnqueuedTask(new.id, _state_of(task), is_new))
+        state.payloads.keep(first_sequence, created)
         return Enqueued(replies)
 
-    def _lease(self, command: Lease) -> Leased:
+    def _lease(self, command: Lease) -> Granted:
         state = self._state
         repeated = state.requests.recall(command.worker, command.request_id)
         if repeated:
             held = [state.by_token.get(token) for token in repeated]
-            still_held = [self._leased(task) for task in held if task and task.lease]
-            return Leased(still_held, is_repeat=True)
-        granted: list[LeasedTask] = []
+            still_held = [self._granted(task) for task in held if task and task.lease]
+            return Granted(still_held, is_repeat=True)
+        granted: list[GrantedTask] = []
         payload_bytes = 0
         for name in command.queues:
             queue = state.queues.get(name)
@@ -166,25 +168,27 @@ class Machine:
                 task = queue.first()
                 if task is None:
                     break
-                payload_bytes += len(task.payload)
+                payload_bytes += task.payload_bytes
                 if granted and payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
                     break
-                granted.append(self._leased(state.grant(queue, command.worker, command.lease_ms)))
+                granted.append(self._granted(state.grant(queue, command.worker, command.lease_ms)))
         if granted:
             tokens = tuple(lease.token for lease in granted)
             state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
             state.mix(crc32c(f"{command.worker} {command.request_id}".encode()))
-        return Leased(granted)
+        return Granted(granted)
 
-    def _leased(self, task: Task) -> LeasedTask:
+    def _granted(self, task: Task) -> GrantedTask:
         assert task.lease is not None
-        return LeasedTask(
+        return GrantedTask(
             task.id,
             task.queue,
             task.token,
             task.failures + task.crashes + 1,
-            task.payload,
             max(task.lease.deadline_ms - self._state.lease_now_ms, 1),
+            task.sequence,
+            task.payload_bytes,
+            task.payload_crc,
         )
 
     def _ack(self, item: AckItem) -> SettledTask:
@@ -231,6 +235,34 @@ class Machine:
         return Founded(state.cluster_id)
 
     # ------------------------------------------------------------ reading
+
+    def answer(self, reply: AppliedReply) -> CommandReply:
+        """Return a reply as its caller gets it: granted tasks with their payloads.
+
+        Only for a reply to the entry applied last.
+
+        Raises:
+            CorruptRecord: A payload is not what was enqueued; this node must stop.
+        """
+        if not isinstance(reply, Granted):
+            return reply
+        return Leased([self._with_payload(each) for each in reply.leases], reply.is_repeat)
+
+    def _with_payload(self, granted: GrantedTask) -> LeasedTask:
+        payload = self._state.payloads.payload(granted.sequence, granted.task_id)
+        if len(payload) != granted.payload_bytes or crc32c(payload) != granted.payload_crc:
+            raise CorruptRecord(
+                f"the payload of task {granted.task_id.hex()} is not what was enqueued; rebuild "
+                "this node from its peers"
+            )
+        return LeasedTask(
+            granted.task_id,
+            granted.queue,
+            granted.token,
+            granted.attempt,
+            payload,
+            granted.lease_ms,
+        )
 
     @property
     def lease_now_ms(self) -> int:
@@ -326,14 +358,18 @@ class Machine:
         return dumping.dump(self._state)
 
     @classmethod
-    def load(cls, chunks: Iterable[bytes]) -> "Machine":
+    def load(cls, chunks: Iterable[bytes], payloads: Payloads | None = None) -> "Machine":
         """Return the machine that was dumped.
+
+        Args:
+            chunks: Of the dump.
+            payloads: Empty; gets the payloads of the dump.
 
         Raises:
             CorruptRecord: The chunks are no dump.
         """
-        machine = cls()
-        machine._state = dumping.load(chunks)
+        machine = cls(payloads)
+        dumping.load(machine._state, chunks)
         return machine
 
     def refound(self, cluster_id: str) -> None:

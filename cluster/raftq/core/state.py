@@ -10,6 +10,7 @@ from typing import Final
 from google_crc32c import value as crc32c
 
 from raftq.core.outcomes import Outcomes
+from raftq.core.payloads import Payloads
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.request_memory import RequestMemory
 from raftq.core.task import (
@@ -41,9 +42,15 @@ def _start_due(task: Task) -> tuple[int, int] | None:
 
 
 class State:
-    """The tasks of a cluster at one log index."""
+    """The tasks of a cluster at one log index.
 
-    def __init__(self) -> None:
+    Args:
+        payloads: Where their payloads are.
+    """
+
+    def __init__(self, payloads: Payloads) -> None:
+        self.payloads = payloads
+        self._to_drop: list[tuple[int, int]] = []
         self.lease_now_ms = 0
         self.wall_now_ms = 0
         self.cluster_id: str | None = None
@@ -93,7 +100,7 @@ class State:
             queue = self.queues[queue_name] = ReadyQueue(queue_name)
             self.mix(crc32c(queue_name.encode()))
         self.last_sequence += 1
-        task = Task(self.last_sequence, queue.name, new.id, new.payload)
+        task = Task(self.last_sequence, queue.name, new.id, len(new.payload))
         task.payload_crc = payload_crc
         task.priority = new.priority
         task.attempts_max = new.attempts_max
@@ -166,8 +173,8 @@ class State:
         task.finished_at_ms = self.wall_now_ms
         if state is DONE:  # A dead task keeps its payload, so it still counts as live.
             self.live_tasks -= 1
-            self.live_payload_bytes -= len(task.payload)
-            task.payload = b""
+            self.live_payload_bytes -= task.payload_bytes
+            self._to_drop.append((task.sequence, task.payload_bytes))
         self.became_finished.append(task.id)
 
     def give_back(self, task: Task, delay_ms: int) -> None:
@@ -194,6 +201,12 @@ class State:
         errors.append(error)
         task.errors = errors[-limits.ERRORS_KEPT_PER_TASK :]
         self.mix(crc32c(error.encode()))
+
+    def drop_payloads(self) -> None:
+        """Drop the payloads of the tasks that the entry before finished."""
+        if self._to_drop:
+            self.payloads.drop(self._to_drop)
+            self._to_drop = []
 
     # ------------------------------------------------------------ time
 

@@ -59,7 +59,7 @@ class Task(Struct, gc=False, eq=False):
     sequence: int
     queue: str
     id: bytes
-    payload: bytes
+    payload_bytes: int
     payload_crc: int = 0
     priority: int = 0
     attempts_max: int = 0

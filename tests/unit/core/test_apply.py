@@ -6,12 +6,13 @@ import msgspec
 import pytest
 from tests.support.machines import Driver, entry, task_id
 
+from raftq.core.applied import AppliedReply
 from raftq.core.machine import Machine
+from raftq.core.payloads import PayloadsInMemory
 from raftq.core.state import State
 from raftq.protocol import limits
 from raftq.protocol.messages import (
     Command,
-    CommandReply,
     Enqueue,
     Enqueued,
     FoundCluster,
@@ -167,7 +168,7 @@ def test_the_first_identity_counts() -> None:
 class _Broken(Machine):
     """A machine with a bug, and with no memory left, for two queue names."""
 
-    def execute(self, command: Command) -> CommandReply:
+    def execute(self, command: Command) -> AppliedReply:
         if isinstance(command, Enqueue) and command.queue == "bug":
             raise ZeroDivisionError("bug")
         if isinstance(command, Enqueue) and command.queue == "memory":
@@ -191,7 +192,7 @@ def test_lack_of_memory_is_no_rejection_because_other_replicas_have_some() -> No
 
 
 def test_an_illegal_move_is_refused_by_the_state() -> None:
-    state = State()
+    state = State(PayloadsInMemory())
     task = state.enqueue("q", NewTask(task_id(1), b""), 0)
     with pytest.raises(AssertionError, match="illegal move"):
         state._move(task, TaskState.DONE)  # pyright: ignore[reportPrivateUsage]

@@ -105,7 +105,7 @@ def _outcome_is_kept_for_ever(state: State) -> None:
 
 
 def _token_of_a_forgotten_task(state: State) -> None:
-    gone = Task(99, "q", task_id(99), b"")
+    gone = Task(99, "q", task_id(99), 0)
     state.by_token[gone.token] = gone
 
 

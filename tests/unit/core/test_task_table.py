@@ -2,6 +2,7 @@
 
 from tests.support.machines import LEASE_MS, Driver
 
+from raftq.core.payloads import PayloadsInMemory
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import STATE_NUMBERS, TRANSITIONS, Task
@@ -52,7 +53,7 @@ def test_commands_and_time_make_exactly_the_moves_of_the_table() -> None:
             return super()._move(task, state)
 
     driver = Driver()
-    driver.machine._state = Watching()  # pyright: ignore[reportPrivateUsage]
+    driver.machine._state = Watching(PayloadsInMemory())  # pyright: ignore[reportPrivateUsage]
     driver.enqueue(1, 2, 3, 4, attempts_max=1)
     driver.enqueue(5, delay_ms=1)
     driver.pass_wall_ms(1)

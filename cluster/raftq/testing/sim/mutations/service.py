@@ -8,7 +8,8 @@ from raftq.client.calling import Calling
 from raftq.consensus.peers.forwarding import Forwarder
 from raftq.consensus.proposer import Proposer
 from raftq.consensus.replicated_state import ReplicatedState
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied
+from raftq.core.machine import Machine
 from raftq.core.outcomes import Outcomes
 from raftq.core.request_memory import RequestMemory
 from raftq.core.state import State
@@ -84,7 +85,7 @@ def _late_callers() -> list[Patch]:
         batch: list[Inside] = self._in_flight.pop(number, None) or []
         replies = result.replies if isinstance(result, Applied) else []
         for item, reply in zip(batch, replies, strict=False):
-            item.future.set_result(reply)
+            item.future.set_result(self._answer(reply))
         if self._waiting:
             self._wake()
 
