@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from raftq.core.payload_chunks import PayloadRows, payload_chunks
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import DEAD, DONE, LEASED, READY, SCHEDULED, Lease, Settling, Task
@@ -58,6 +59,8 @@ class _TaskRow(Struct, array_like=True, frozen=True, gc=False):
     lease: tuple[str, int] | None
     result: bytes | None
     finished_at_ms: int
+    payload_bytes: int = -1
+    """-1 in an old dump, whose rows hold the payloads themselves."""
 
 
 class _Tasks(Struct, array_like=True, frozen=True, tag=2):
@@ -80,13 +83,24 @@ class _Requests(Struct, array_like=True, frozen=True, tag=5):
     requests: list[tuple[str, list[int]]]
 
 
-_Chunk = _Head | _Queue | _Tasks | _Ready | _Outcomes | _Requests
+_Chunk = _Head | _Queue | _Tasks | _Ready | _Outcomes | _Requests | PayloadRows
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final[msgspec.msgpack.Decoder[_Chunk]] = msgspec.msgpack.Decoder(_Chunk)
 
 
-def dump(state: State) -> Iterator[bytes]:
-    """Yield the chunks of a state."""
+def dump(state: State) -> Iterator[tuple[int, bytes]]:
+    """Yield (key, chunk): the state with the key 0, then the payloads, by their first sequence."""
+    for chunk in _dump_state(state):
+        yield 0, chunk
+    payload = state.payloads.payload
+    yield from payload_chunks(
+        (task.sequence, payload(task.sequence, task.id, task.payload_crc))
+        for task in state.tasks.values()
+        if task.state is not DONE and task.payload_bytes
+    )
+
+
+def _dump_state(state: State) -> Iterator[bytes]:
     yield _encode(
         _Head(
             state.lease_now_ms,
@@ -103,11 +117,8 @@ def dump(state: State) -> Iterator[bytes]:
     rows: list[_TaskRow] = []
     size = 0
     for task in state.tasks.values():
-        payload = b""
-        if task.state is not DONE:
-            payload = state.payloads.payload(task.sequence, task.id)
-        rows.append(_row(task, payload))
-        size += 100 + len(payload) + len(task.result or b"")
+        rows.append(_row(task))
+        size += 100 + len(task.result or b"")
         size += sum(map(len, task.errors or ()))
         if size >= _CHUNK_BYTES:
             yield _encode(_Tasks(rows))
@@ -178,7 +189,7 @@ def _load_chunk(state: State, by_sequence: dict[int, Task], chunk: _Chunk) -> No
             for row in rows:
                 task = by_sequence[row.sequence] = _task(row, state.queues[row.queue].name)
                 _index(state, task)
-                if task.state is not DONE:
+                if task.state is not DONE and row.payload:
                     state.payloads.restore([(task.sequence, row.payload)])
         case _Ready():
             queue = state.queues[chunk.queue]
@@ -191,6 +202,8 @@ def _load_chunk(state: State, by_sequence: dict[int, Task], chunk: _Chunk) -> No
         case _Requests():
             requests = OrderedDict((name, tuple(tokens)) for name, tokens in chunk.requests)
             state.requests.restore(chunk.worker, chunk.used_at_ms, requests)
+        case PayloadRows(rows=payloads):
+            state.payloads.restore(payloads)
 
 
 def _index(state: State, task: Task) -> None:
@@ -207,14 +220,14 @@ def _index(state: State, task: Task) -> None:
         state.live_payload_bytes += task.payload_bytes
 
 
-def _row(task: Task, payload: bytes) -> _TaskRow:
+def _row(task: Task) -> _TaskRow:
     assert task.state is not None
     lease = None if task.lease is None else (task.lease.worker, task.lease.deadline_ms)
     return _TaskRow(
         task.sequence,
         task.queue,
         task.id,
-        payload,
+        b"",
         task.payload_crc,
         task.priority,
         task.attempts_max,
@@ -229,11 +242,13 @@ def _row(task: Task, payload: bytes) -> _TaskRow:
         lease,
         task.result,
         task.finished_at_ms,
+        task.payload_bytes,
     )
 
 
 def _task(row: _TaskRow, queue_name: str) -> Task:
-    task = Task(row.sequence, queue_name, row.id, len(row.payload))
+    payload_bytes = len(row.payload) if row.payload_bytes < 0 else row.payload_bytes
+    task = Task(row.sequence, queue_name, row.id, payload_bytes)
     task.payload_crc = row.payload_crc
     task.priority = row.priority
     task.attempts_max = row.attempts_max

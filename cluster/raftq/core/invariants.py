@@ -11,7 +11,7 @@ from raftq.protocol.messages import TaskState
 def content_hash(state: State) -> str:
     """Return a hash of everything that a snapshot would hold, as 32 hex digits."""
     digest = blake2b(digest_size=16)
-    for chunk in dump(state):
+    for _, chunk in dump(state):
         digest.update(chunk)
     return digest.hexdigest()
 

@@ -249,7 +249,11 @@ class Machine:
         return Leased([self._with_payload(each) for each in reply.leases], reply.is_repeat)
 
     def _with_payload(self, granted: GrantedTask) -> LeasedTask:
-        payload = self._state.payloads.payload(granted.sequence, granted.task_id)
+        payload = b""
+        if granted.payload_bytes:
+            payload = self._state.payloads.payload(
+                granted.sequence, granted.task_id, granted.payload_crc
+            )
         if len(payload) != granted.payload_bytes or crc32c(payload) != granted.payload_crc:
             raise CorruptRecord(
                 f"the payload of task {granted.task_id.hex()} is not what was enqueued; rebuild "
@@ -278,6 +282,11 @@ class Machine:
     def cluster_id(self) -> str | None:
         """The cluster's identity, once it has one."""
         return self._state.cluster_id
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest task; tasks are numbered from 1 without gaps."""
+        return self._state.last_sequence
 
     @property
     def live_tasks(self) -> int:
@@ -355,6 +364,14 @@ class Machine:
 
     def dump(self) -> Iterator[bytes]:
         """Yield the whole state in chunks of about 256 KiB; equal states give equal bytes."""
+        return (chunk for _, chunk in self.dump_keyed())
+
+    def dump_keyed(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the same chunks with keys.
+
+        0 for the state; the first sequence, growing, for the payloads, which come last. `load` can
+        do without them if its `payloads` have them.
+        """
         return dumping.dump(self._state)
 
     @classmethod

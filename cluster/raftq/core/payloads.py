@@ -31,8 +31,11 @@ class Payloads(Protocol):
         """
         ...
 
-    def payload(self, sequence: int, task_id: bytes) -> bytes:
+    def payload(self, sequence: int, task_id: bytes, payload_crc: int) -> bytes:
         """Return a payload that was kept or restored and not dropped.
+
+        The CRC32C tells it from that of another command of the same entry with the same id, which
+        was refused. A task without payload is not asked for.
 
         Raises:
             CorruptRecord: It cannot be read as it was written; this node must stop.
@@ -61,9 +64,9 @@ class PayloadsInMemory:
     def drop(self, tasks: Iterable[tuple[int, int]]) -> None:
         """Forget payloads."""
         for sequence, _ in tasks:
-            del self._kept[sequence]
+            self._kept.pop(sequence, None)
 
-    def payload(self, sequence: int, task_id: bytes) -> bytes:
+    def payload(self, sequence: int, task_id: bytes, payload_crc: int) -> bytes:
         """Return a payload."""
         return self._kept[sequence]
 

@@ -92,6 +92,14 @@ ENTRIES_IN_FLIGHT_MAX: Final = 4
 PROPOSALS_WAITING_MAX: Final = 50_000
 ENTRIES_PER_MESSAGE_MAX: Final = 1_000
 """Log entries in one message to a follower."""
+APPLY_BYTES_PER_TURN: Final = 256 * KIB
+"""Bytes of entries that are applied before others get their turn of the loop."""
+LOG_CACHE_BYTES: Final = 8 * MIB
+"""Newest log entries in memory; older ones are read from the disk."""
+PAYLOAD_CACHE_BYTES: Final = 8 * MIB
+"""Payloads in memory: of the newest tasks, and of what was read last."""
+PAYLOAD_CHUNK_BYTES: Final = 64 * KIB
+"""Payloads in one chunk of a snapshot, which is read as one."""
 SNAPSHOT_PART_BYTES: Final = 256 * KIB
 """Snapshot bytes in one message to a follower."""
 BACKUP_PIECE_BYTES: Final = 256 * KIB

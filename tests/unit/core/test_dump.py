@@ -116,10 +116,11 @@ def _load(chunks: list[Chunk]) -> Machine:
     return Machine.load([msgspec.msgpack.encode(chunk) for chunk in chunks])
 
 
-def test_every_missing_chunk_but_a_worker_s_requests_is_noticed() -> None:
+def test_every_missing_chunk_of_the_state_but_a_worker_s_requests_is_noticed() -> None:
+    """Payloads may be elsewhere: who asks for one that is nowhere hears it."""
     chunks = _chunks()
     for position, chunk in enumerate(chunks):
-        if chunk[0] == 5:
+        if chunk[0] in (5, 6):
             continue
         with pytest.raises(CorruptRecord):
             _load(chunks[:position] + chunks[position + 1 :])

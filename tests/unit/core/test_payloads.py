@@ -18,9 +18,9 @@ class Watched(PayloadsInMemory):
         self.asked: list[tuple[int, bytes]] = []
         self.other: bytes | None = None
 
-    def payload(self, sequence: int, task_id: bytes) -> bytes:
+    def payload(self, sequence: int, task_id: bytes, payload_crc: int) -> bytes:
         self.asked.append((sequence, task_id))
-        found = super().payload(sequence, task_id)
+        found = super().payload(sequence, task_id, payload_crc)
         return found if self.other is None else self.other
 
 
@@ -54,7 +54,7 @@ def test_a_done_task_drops_its_payload_and_a_dead_one_keeps_it(
     driver.ack(first.token)
     driver.fail(second.token)
     driver.apply()
-    assert len(payloads) == 1 and payloads.payload(2, task_id(2)) == b"payload"
+    assert len(payloads) == 1 and payloads.payload(2, task_id(2), 0) == b"payload"
 
 
 def test_what_one_entry_leases_and_finishes_can_still_be_answered(
