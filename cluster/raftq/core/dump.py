@@ -202,8 +202,8 @@ def _load_chunk(state: State, by_sequence: dict[int, Task], chunk: _Chunk) -> No
         case _Requests():
             requests = OrderedDict((name, tuple(tokens)) for name, tokens in chunk.requests)
             state.requests.restore(chunk.worker, chunk.used_at_ms, requests)
-        case PayloadRows(rows=payloads):
-            state.payloads.restore(payloads)
+        case PayloadRows():
+            state.payloads.restore(list(chunk.rows()))
 
 
 def _index(state: State, task: Task) -> None:

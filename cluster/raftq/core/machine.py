@@ -284,6 +284,11 @@ class Machine:
         return self._state.cluster_id
 
     @property
+    def payloads(self) -> Payloads:
+        """Where the payloads are."""
+        return self._state.payloads
+
+    @property
     def last_sequence(self) -> int:
         """The sequence of the newest task; tasks are numbered from 1 without gaps."""
         return self._state.last_sequence

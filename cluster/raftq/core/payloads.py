@@ -46,6 +46,10 @@ class Payloads(Protocol):
         """Take (sequence, payload) rows of a dump, in ascending order, before anything else."""
         ...
 
+    def descriptors(self) -> list[int]:
+        """Return the open files that a forked child must inherit to read payloads."""
+        ...
+
 
 class PayloadsInMemory:
     """Payloads in a dict: for tests, and for a broker within a process."""
@@ -73,3 +77,7 @@ class PayloadsInMemory:
     def restore(self, rows: Sequence[tuple[int, bytes]]) -> None:
         """Take the rows of a dump."""
         self._kept.update(rows)
+
+    def descriptors(self) -> list[int]:
+        """Return none."""
+        return []

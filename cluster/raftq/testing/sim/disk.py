@@ -22,7 +22,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
 
-from raftq.storage.files import WritableFile
+from raftq.storage.files import ReadableFile, WritableFile, read_file
 from raftq.testing.memory_files import Kept, MemoryFiles, PowerCut
 from raftq.testing.sim.loop import Process, ProcessKilled
 from raftq.testing.sim.world import World
@@ -142,9 +142,9 @@ class ProcessFiles:
         self.do(lambda: opened.append(self._disk.files.open_append(path)))
         return _File(self, opened[0])
 
-    def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
-        """Read a file."""
-        return self._disk.files.read(path, offset, size)
+    def open_read(self, path: Path) -> ReadableFile:
+        """Open a file for reading."""
+        return self._disk.files.open_read(path)
 
     def names(self, folder: Path) -> list[str]:
         """List a folder."""
@@ -175,7 +175,7 @@ class ProcessFiles:
     def open(self, path: str, mode: str) -> "BytesIO | _Received":
         """Stand in for `open`, for the snapshots that PySyncObj sends and receives."""
         if mode == "rb":
-            return BytesIO(self.read(Path(path)))
+            return BytesIO(read_file(self, Path(path)))
         assert mode == "wb"
         if self.exists(path):
             self.remove(Path(path))

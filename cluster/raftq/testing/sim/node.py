@@ -10,7 +10,7 @@ from raftq.consensus.parts import Disk, ReplicaConfig, Surroundings
 from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
-from raftq.core.machine import Applied
+from raftq.core.applied import Applied
 from raftq.node.process import cluster_status
 from raftq.node.settings import NodeConfig
 from raftq.protocol.errors import StorageError
@@ -23,6 +23,7 @@ from raftq.storage.data_dir import (
     read_identity,
     store_identity,
 )
+from raftq.storage.files import read_file
 from raftq.storage.journal import Journal
 from raftq.storage.vote import VoteFile
 from raftq.testing.memory_files import Kept
@@ -310,6 +311,6 @@ class SimNode:
         if IDENTITY_NAME not in files.names(path):
             identity = new_identity(self.name, self._addresses(), is_joining=self.is_joining)
             store_identity(files, path, identity)
-        identity = read_identity(path / IDENTITY_NAME, files.read(path / IDENTITY_NAME))
+        identity = read_identity(path / IDENTITY_NAME, read_file(files, path / IDENTITY_NAME))
         files.sync_folder(path)
         return DataDir(files, path, _NO_LOCK, identity)
