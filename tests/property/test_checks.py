@@ -4,7 +4,7 @@ The executions are random, but of the real machine behind a network that loses, 
 calls and replies (see `tests/support/executions.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import process_time
 
 import pytest
@@ -80,15 +80,22 @@ def _ignore_extensions(self: State, task: Task, lease_ms: int) -> None:
     """Answer as if the lease had been extended."""
 
 
-def _shorten_delays(self: State, queue: str, new: NewTask, crc: int) -> Task:
-    hasty = NewTask(new.id, new.payload, new.priority, new.delay_ms // 3, new.attempts_max)
-    return _enqueue(self, queue, hasty, crc)
+def _shorten_delays(self: State, queue: str, tasks: Sequence[NewTask], crcs: Sequence[int]) -> bool:
+    hasty = [
+        NewTask(new.id, new.payload, new.priority, new.delay_ms // 3, new.attempts_max)
+        for new in tasks
+    ]
+    return _enqueue(self, queue, hasty, crcs)
 
 
-def _last_in_first_out(self: ReadyQueue, task: Task) -> None:
-    self.push_front(task)
-    line = self._line(task.priority)  # pyright: ignore[reportPrivateUsage]  # to break it
-    line.waiting.appendleft(line.returned.pop()[1])
+def _last_in_first_out(self: ReadyQueue, first: int, priority: int, count: int = 1) -> None:
+    line = self._line(priority)  # pyright: ignore[reportPrivateUsage]  # to break it
+    new = list(reversed(range(first, first + count)))
+    waiting = [*new, *line.waiting()]
+    line.__init__()  # type: ignore[misc]  # Empties it.
+    for sequence in waiting:
+        line.append(sequence, 1)
+    self.ready += count
 
 
 def _remember_no_request(self: RequestMemory, worker: str, request_id: str) -> tuple[int, ...]:

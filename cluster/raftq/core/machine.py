@@ -5,61 +5,34 @@ refused command changes nothing and leaves the state hash as it was.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import assert_never
 
 from google_crc32c import value as crc32c
 
 from raftq.core import dump as dumping
 from raftq.core.applied import Applied, AppliedReply, Granted, GrantedTask
+from raftq.core.executor import Executor, state_of
 from raftq.core.invariants import check_invariants, content_hash
 from raftq.core.payloads import Payloads, PayloadsInMemory
 from raftq.core.refounding import refound
 from raftq.core.state import State
-from raftq.core.task import DONE, LEASED, Settling, Task
-from raftq.protocol import codec, limits
-from raftq.protocol.errors import (
-    Conflict,
-    CorruptRecord,
-    InvalidRequest,
-    LeaseLost,
-    RequestError,
-)
+from raftq.core.task import DONE
+from raftq.protocol import codec
+from raftq.protocol.errors import CorruptRecord, RequestError
 from raftq.protocol.messages import (
-    Ack,
-    AckItem,
     Command,
     CommandReply,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    Extend,
-    ExtendItem,
-    Fail,
-    FailItem,
-    FoundCluster,
-    Founded,
-    Lease,
     Leased,
     LeasedTask,
-    NewTask,
     QueueName,
     QueueStatus,
     Rejected,
-    Requeue,
-    RequeueItem,
-    Settled,
-    SettledTask,
     TaskId,
     TaskState,
     TaskStatus,
 )
 
-_LEASE_LOST = SettledTask(None, LeaseLost.code)
-_SETTLED_LEASED = SettledTask(LEASED)
-_SETTLED_DONE = SettledTask(DONE)
 
-
-class Machine:
+class Machine(Executor):
     """The replicated state of one cluster.
 
     Args:
@@ -67,7 +40,7 @@ class Machine:
     """
 
     def __init__(self, payloads: Payloads | None = None) -> None:
-        self._state = State(PayloadsInMemory() if payloads is None else payloads)
+        super().__init__(State(PayloadsInMemory() if payloads is None else payloads))
 
     # ------------------------------------------------------------ applying
 
@@ -102,137 +75,6 @@ class Machine:
         except Exception as error:
             applied.errors += 1
             return Rejected("internal", f"{type(error).__name__}: {error}")
-
-    def execute(self, command: Command) -> AppliedReply:
-        """Execute one command and return its reply."""
-        match command:
-            case Enqueue():
-                return self._enqueue(command)
-            case Lease():
-                return self._lease(command)
-            case Ack(items=items):
-                return Settled([self._ack(item) for item in items])
-            case Fail(items=items):
-                return Settled([self._fail(item) for item in items])
-            case Requeue(items=items):
-                return Settled([self._requeue(item) for item in items])
-            case Extend(items=items):
-                return Settled([self._extend(item) for item in items])
-            case FoundCluster(cluster_id=cluster_id):
-                return self._found(cluster_id)
-            case _:
-                assert_never(command)
-
-    def _enqueue(self, command: Enqueue) -> Enqueued | Rejected:
-        """Check every task before the first is created: all or none."""
-        state = self._state
-        if command.queue not in state.queues and len(state.queues) >= limits.QUEUES_MAX:
-            text = f"there are {limits.QUEUES_MAX} queues already; use one of them"
-            return Rejected(InvalidRequest.code, text)
-        known: list[Task | None] = []
-        crcs: list[int] = []
-        for new in command.tasks:
-            task = state.tasks.get(new.id)
-            crc = crc32c(new.payload)
-            if task is not None and (task.queue != command.queue or task.payload_crc != crc):
-                text = f"task {new.id.hex()} exists with another payload or in another queue"
-                return Rejected(Conflict.code, text)
-            known.append(task)
-            crcs.append(crc)
-        if len(command.tasks) > 1 and len({new.id for new in command.tasks}) < len(known):
-            return Rejected(InvalidRequest.code, "an id occurs twice in one enqueue")
-        replies: list[EnqueuedTask] = []
-        created: list[NewTask] = []
-        first_sequence = state.last_sequence + 1
-        for new, task, crc in zip(command.tasks, known, crcs, strict=True):
-            is_new = task is None
-            if task is None:
-                task = state.enqueue(command.queue, new, crc)
-                created.append(new)
-            replies.append(EnqueuedTask(new.id, _state_of(task), is_new))
-        state.payloads.keep(first_sequence, created)
-        return Enqueued(replies)
-
-    def _lease(self, command: Lease) -> Granted:
-        state = self._state
-        repeated = state.requests.recall(command.worker, command.request_id)
-        if repeated:
-            held = [state.by_token.get(token) for token in repeated]
-            still_held = [self._granted(task) for task in held if task and task.lease]
-            return Granted(still_held, is_repeat=True)
-        granted: list[GrantedTask] = []
-        payload_bytes = 0
-        for name in command.queues:
-            queue = state.queues.get(name)
-            while queue is not None and len(granted) < command.count:
-                task = queue.first()
-                if task is None:
-                    break
-                payload_bytes += task.payload_bytes
-                if granted and payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
-                    break
-                granted.append(self._granted(state.grant(queue, command.worker, command.lease_ms)))
-        if granted:
-            tokens = tuple(lease.token for lease in granted)
-            state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
-            state.mix(crc32c(f"{command.worker} {command.request_id}".encode()))
-        return Granted(granted)
-
-    def _granted(self, task: Task) -> GrantedTask:
-        assert task.lease is not None
-        return GrantedTask(
-            task.id,
-            task.queue,
-            task.token,
-            task.failures + task.crashes + 1,
-            max(task.lease.deadline_ms - self._state.lease_now_ms, 1),
-            task.sequence,
-            task.payload_bytes,
-            task.payload_crc,
-        )
-
-    def _ack(self, item: AckItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None:
-            return _LEASE_LOST
-        if task.state is LEASED:
-            self._state.finish(task, item.result)
-            return _SETTLED_DONE
-        return _SETTLED_DONE if task.state is DONE else _LEASE_LOST
-
-    def _fail(self, item: FailItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None:
-            return _LEASE_LOST
-        if task.state is LEASED:
-            self._state.fail(task, item.error)
-        elif task.released_by is not Settling.FAIL:
-            return _LEASE_LOST
-        return SettledTask(task.state)
-
-    def _requeue(self, item: RequeueItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None:
-            return _LEASE_LOST
-        if task.state is LEASED:
-            self._state.give_back(task, item.delay_ms)
-        elif task.released_by is not Settling.REQUEUE:
-            return _LEASE_LOST
-        return SettledTask(task.state)
-
-    def _extend(self, item: ExtendItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None or task.state is not LEASED:
-            return _LEASE_LOST
-        self._state.extend(task, item.lease_ms)
-        return _SETTLED_LEASED
-
-    def _found(self, cluster_id: str) -> Founded:
-        state = self._state
-        if state.cluster_id is None:
-            state.cluster_id = cluster_id
-            state.mix(crc32c(cluster_id.encode()))
-        return Founded(state.cluster_id)
 
     # ------------------------------------------------------------ reading
 
@@ -311,14 +153,15 @@ class Machine:
 
     def task(self, task_id: TaskId) -> TaskStatus | None:
         """Return the status of a task, or None if it is unknown or forgotten."""
-        task = self._state.tasks.get(task_id)
-        if task is None:
+        sequence = self._state.tasks.find(task_id)
+        if not sequence:
             return None
+        task = self._state.tasks.get(sequence)
         is_over = task.state is DONE or task.lease is not None
         return TaskStatus(
             id=task.id,
             queue=task.queue,
-            state=_state_of(task),
+            state=state_of(task),
             priority=task.priority,
             failures=task.failures,
             crashes=task.crashes,
@@ -416,8 +259,3 @@ class Machine:
             AssertionError: Something that cannot be is; the text says what.
         """
         check_invariants(self._state)
-
-
-def _state_of(task: Task) -> TaskState:
-    assert task.state is not None
-    return task.state

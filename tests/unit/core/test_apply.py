@@ -193,6 +193,8 @@ def test_lack_of_memory_is_no_rejection_because_other_replicas_have_some() -> No
 
 def test_an_illegal_move_is_refused_by_the_state() -> None:
     state = State(PayloadsInMemory())
-    task = state.enqueue("q", NewTask(task_id(1), b""), 0)
+    queue = state.add_queue("q")
     with pytest.raises(AssertionError, match="illegal move"):
-        state._move(task, TaskState.DONE)  # pyright: ignore[reportPrivateUsage]
+        state._move(  # pyright: ignore[reportPrivateUsage]
+            queue, TaskState.READY, TaskState.DONE
+        )

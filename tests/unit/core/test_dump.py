@@ -1,6 +1,8 @@
 """Whole states as bytes and back."""
 
+from base64 import b64decode
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -80,6 +82,20 @@ def test_tasks_that_came_back_keep_their_place_through_a_snapshot() -> None:
     loaded.requeue(leases[2].token)
     loaded.requeue(leases[1].token)
     assert [each.task_id[-1] for each in loaded.request("end", 4).leases] == [1, 2, 3, 4]
+
+
+def test_a_dump_of_format_1_is_still_read() -> None:
+    """`varied`, as the version before dumped it: payloads in the rows of their tasks.
+
+    One chunk in a line, base64.
+    """
+    driver = varied()
+    lines = (Path(__file__).parent / "dump_of_format_1.txt").read_text().split()
+    loaded = Machine.load([b64decode(line) for line in lines])
+    loaded.check_invariants()
+    assert (loaded.state_hash, loaded.content_hash()) == driver.hashes()
+    assert list(loaded.dump()) == list(driver.machine.dump())
+    assert go_on(Driver(loaded)) == go_on(driver)
 
 
 def test_an_empty_state_survives() -> None:
