@@ -11,7 +11,7 @@ Fault model, written down before the fake. What survives a crash is the model of
 - A process can be killed, or its machine lose power, **between any two steps** of any file
   operation; each byte of a write is a step.
 - A dead process changes nothing any more.
-- **Bit rot** changes a bit that was synced, while the node is down.
+- **Bit rot** changes a bit that was synced, while the node is down or while it runs.
 """
 
 import asyncio
@@ -57,8 +57,15 @@ class SimDisk:
         """Whether the reserve is used up."""
         self.on_power_cut: Callable[[], None] = lambda: None
         """Called when the steps given to `cut_in` are used up."""
+        self.has_rotted = False
+        """Whether a bit of it changed: only then may its node find damage."""
         self.files = MemoryFiles(PAGE_BYTES)
         self._join()
+
+    def rot(self, path: Path, bit: int) -> None:
+        """Change a bit that was synced."""
+        self.has_rotted = True
+        self.files.flip_bit(path, bit)
 
     def _join(self) -> None:
         self.files.before_sync = self._before_sync
@@ -88,6 +95,7 @@ class SimDisk:
 
     def wipe(self) -> None:
         """Put an empty disk in its place."""
+        self.has_rotted = False
         self.files = MemoryFiles(PAGE_BYTES)
         self._join()
 

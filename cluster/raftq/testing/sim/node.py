@@ -13,7 +13,7 @@ from raftq.consensus.replica import RaftReplica
 from raftq.core.applied import Applied
 from raftq.node.process import cluster_status
 from raftq.node.settings import NodeConfig
-from raftq.protocol.errors import StorageError
+from raftq.protocol.errors import CorruptRecord, StorageError
 from raftq.protocol.uuid7 import Uuid7
 from raftq.server.server import Server
 from raftq.storage.data_dir import (
@@ -205,7 +205,8 @@ class SimNode:
         error = None if task.cancelled() else task.exception()
         self.failure = error
         self.world.note(f"{self.name} exits: {type(error).__name__}: {error}")
-        if error is not None and not isinstance(error, StorageError):
+        is_damage = isinstance(error, CorruptRecord) and not self.disk.has_rotted
+        if error is not None and (is_damage or not isinstance(error, StorageError)):
             self.on_bug(self.name, f"the node stopped: {type(error).__name__}: {error}")
         self._end(process, says_goodbye=True)
 
