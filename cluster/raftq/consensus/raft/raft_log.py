@@ -264,26 +264,28 @@ class RaftLog(PySyncObjJournal):
         whether anything follows an entry, and cuts it off only if it sees it.
         """
         stop = min(start + limits.ENTRIES_PER_MESSAGE_MAX, self.last_index + 1)
+        stop = self._within(start, stop, limits.MESSAGE_BYTES_TARGET, at_least=2)
         return [
             JournalEntry(self._command(index), index, self.term_at(index))
-            for index in range(start, self._within(start, stop, limits.ENTRY_BYTES_TARGET))
+            for index in range(start, stop)
         ]
 
     def _turn(self, start: int, stop: int) -> list[LogEntry]:
-        """Return entries: all, but no more than one turn of the loop can apply, and two at least.
+        """Return one or two entries as asked for, of more what a turn of the loop can apply.
 
         PySyncObj asks for everything between what is applied and what is committed, which after a
         restart is the whole log. It comes again for what is left.
         """
-        stop = self._within(start, stop, limits.APPLY_BYTES_PER_TURN)
+        if stop - start > 2:
+            stop = self._within(start, stop, limits.APPLY_BYTES_PER_TURN, at_least=1)
         return [self._entry(index) for index in range(start, stop)]
 
-    def _within(self, start: int, stop: int, bytes_max: int) -> int:
-        """Return where to stop so that the entries have about so many bytes, or are two."""
+    def _within(self, start: int, stop: int, bytes_max: int, at_least: int) -> int:
+        """Return where to stop so that the entries have about so many bytes."""
         total = 0
         for index in range(start, stop):
             total += self._sizes[index - self._first_index]
-            if total >= bytes_max and index > start:
+            if total >= bytes_max and index + 1 >= start + at_least:
                 return index + 1
         return stop
 
