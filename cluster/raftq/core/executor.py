@@ -1,5 +1,6 @@
 """What each command does to a state, and what it is answered."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from google_crc32c import value as crc32c
@@ -67,41 +68,43 @@ class Executor:
             case _:
                 assert_never(command)
 
+    def enqueue_new(self, queue: str, tasks: Sequence[NewTask]) -> bool:
+        """Create tasks if nothing speaks against it and none is known; tell whether they were."""
+        state = self._state
+        if queue not in state.queues and len(state.queues) >= limits.QUEUES_MAX:
+            return False
+        if len(tasks) > 1 and len({new.id for new in tasks}) < len(tasks):
+            return False
+        return state.enqueue(queue, tasks, [crc32c(new.payload) for new in tasks])
+
     def _enqueue(self, command: Enqueue) -> Enqueued | Rejected:
-        """Create all tasks or none."""
-        state, tasks = self._state, command.tasks
-        if command.queue not in state.queues and len(state.queues) >= limits.QUEUES_MAX:
+        if self.enqueue_new(command.queue, command.tasks):
+            return created(command)
+        queues = self._state.queues
+        if command.queue not in queues and len(queues) >= limits.QUEUES_MAX:
             text = f"there are {limits.QUEUES_MAX} queues already; use one of them"
             return Rejected(InvalidRequest.code, text)
-        crcs = [crc32c(new.payload) for new in tasks]
-        are_different = len(tasks) == 1 or len({new.id for new in tasks}) == len(tasks)
-        if are_different and state.enqueue(command.queue, tasks, crcs):
-            return Enqueued([EnqueuedTask(new.id, _state_at_first(new), True) for new in tasks])
-        return self._enqueue_known(command, crcs, are_different=are_different)
+        return self._enqueue_known(command)
 
-    def _enqueue_known(
-        self, command: Enqueue, crcs: list[int], *, are_different: bool
-    ) -> Enqueued | Rejected:
+    def _enqueue_known(self, command: Enqueue) -> Enqueued | Rejected:
         """Create those tasks that are not known yet, if all others are what they were."""
         state, replies = self._state, list[EnqueuedTask]()
-        created: list[NewTask] = []
-        created_crcs: list[int] = []
-        for new, crc in zip(command.tasks, crcs, strict=True):
+        unknown: list[NewTask] = []
+        for new in command.tasks:
             sequence = state.tasks.find(new.id)
             if not sequence:
-                created.append(new)
-                created_crcs.append(crc)
+                unknown.append(new)
                 replies.append(EnqueuedTask(new.id, _state_at_first(new), True))
                 continue
             task = state.tasks.get(sequence)
-            if task.queue != command.queue or task.payload_crc != crc:
+            if task.queue != command.queue or task.payload_crc != crc32c(new.payload):
                 text = f"task {new.id.hex()} exists with another payload or in another queue"
                 return Rejected(Conflict.code, text)
             replies.append(EnqueuedTask(new.id, state_of(task), False))
-        if not are_different:
+        if len({new.id for new in command.tasks}) < len(replies):
             return Rejected(InvalidRequest.code, "an id occurs twice in one enqueue")
-        if created:
-            state.enqueue(command.queue, created, created_crcs)
+        if unknown:
+            self.enqueue_new(command.queue, unknown)
         return Enqueued(replies)
 
     def _lease(self, command: Lease) -> Granted:
@@ -109,7 +112,11 @@ class Executor:
         repeated = state.requests.recall(command.worker, command.request_id)
         if repeated:
             held = [state.by_token.get(token) for token in repeated]
-            still_held = [self._granted(task) for task in held if task and task.lease]
+            still_held = [
+                _granted(task, max(task.lease.deadline_ms - state.lease_now_ms, 1))
+                for task in held
+                if task and task.lease
+            ]
             return Granted(still_held, is_repeat=True)
         granted: list[GrantedTask] = []
         payload_bytes = 0
@@ -121,25 +128,12 @@ class Executor:
                 if granted and payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
                     break
                 state.grant(queue, task, command.worker, command.lease_ms)
-                granted.append(self._granted(task))
+                granted.append(_granted(task, command.lease_ms))
         if granted:
             tokens = tuple(lease.token for lease in granted)
             state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
             state.mix(crc32c(f"{command.worker} {command.request_id}".encode()))
         return Granted(granted)
-
-    def _granted(self, task: Task) -> GrantedTask:
-        assert task.lease is not None
-        return GrantedTask(
-            task.id,
-            task.queue,
-            task.token,
-            task.failures + task.crashes + 1,
-            max(task.lease.deadline_ms - self._state.lease_now_ms, 1),
-            task.sequence,
-            task.payload_bytes,
-            task.payload_crc,
-        )
 
     def _ack(self, item: AckItem) -> SettledTask:
         task = self._state.by_token.get(item.token)
@@ -185,6 +179,29 @@ class Executor:
         return Founded(state.cluster_id)
 
 
+def runs(commands: Iterable[Command]) -> Iterator[list[Command]]:
+    """Yield all commands in order: enqueues in a row to one queue together, others alone."""
+    run: list[Command] = []
+    queue = ""
+    for command in commands:
+        name = command.queue if isinstance(command, Enqueue) else ""
+        if run and name != queue:
+            yield run
+            run = []
+        queue = name
+        if name:
+            run.append(command)
+        else:
+            yield [command]
+    if run:
+        yield run
+
+
+def created(command: Enqueue) -> Enqueued:
+    """Return the reply to an enqueue whose tasks are all new."""
+    return Enqueued([EnqueuedTask(new.id, _state_at_first(new), True) for new in command.tasks])
+
+
 def state_of(task: Task) -> TaskState:
     """Return the state of a task that exists."""
     assert task.state is not None
@@ -193,3 +210,16 @@ def state_of(task: Task) -> TaskState:
 
 def _state_at_first(new: NewTask) -> TaskState:
     return SCHEDULED if new.delay_ms else READY
+
+
+def _granted(task: Task, lease_ms: int) -> GrantedTask:
+    return GrantedTask(
+        task.id,
+        task.queue,
+        task.token,
+        task.failures + task.crashes + 1,
+        lease_ms,
+        task.sequence,
+        task.payload_bytes,
+        task.payload_crc,
+    )

@@ -4,13 +4,13 @@
 refused command changes nothing and leaves the state hash as it was.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from google_crc32c import value as crc32c
 
 from raftq.core import dump as dumping
 from raftq.core.applied import Applied, AppliedReply, Granted, GrantedTask
-from raftq.core.executor import Executor, state_of
+from raftq.core.executor import Executor, created, runs, state_of
 from raftq.core.invariants import check_invariants, content_hash
 from raftq.core.payloads import Payloads, PayloadsInMemory
 from raftq.core.refounding import refound
@@ -21,6 +21,7 @@ from raftq.protocol.errors import CorruptRecord, RequestError
 from raftq.protocol.messages import (
     Command,
     CommandReply,
+    Enqueue,
     Leased,
     LeasedTask,
     QueueName,
@@ -57,14 +58,32 @@ class Machine(Executor):
         state.drop_payloads()
         applied = Applied()
         state.advance(entry.lease_advance_ms, entry.wall_at_ms)
-        for command in entry.commands:
-            applied.replies.append(self._shielded(command, applied))
+        for commands in runs(entry.commands):
+            if len(commands) == 1 or not self._enqueue_together(commands, applied):
+                for command in commands:
+                    applied.replies.append(self._shielded(command, applied))
         if state.became_ready:
             applied.ready = list(state.became_ready)
             state.became_ready.clear()
         if state.became_finished:
             applied.finished, state.became_finished = state.became_finished, []
         return applied
+
+    def _enqueue_together(self, commands: Sequence[Command], applied: Applied) -> bool:
+        """Do what enqueues to one queue do one after the other, if that is simple."""
+        enqueues = [command for command in commands if isinstance(command, Enqueue)]
+        tasks = [new for command in enqueues for new in command.tasks]
+        try:
+            if not self.enqueue_new(enqueues[0].queue, tasks):
+                return False
+        except MemoryError:
+            raise
+        except Exception as error:
+            applied.errors += len(enqueues)
+            applied.replies += [_internal(error)] * len(enqueues)
+        else:
+            applied.replies += [created(command) for command in enqueues]
+        return True
 
     def _shielded(self, command: Command, applied: Applied) -> AppliedReply:
         """Execute a command; a bug in a handler must stop neither the others nor a replica."""
@@ -74,7 +93,7 @@ class Machine(Executor):
             raise  # This replica's own trouble: a rejection would make it differ from the others.
         except Exception as error:
             applied.errors += 1
-            return Rejected("internal", f"{type(error).__name__}: {error}")
+            return _internal(error)
 
     # ------------------------------------------------------------ reading
 
@@ -259,3 +278,7 @@ class Machine(Executor):
             AssertionError: Something that cannot be is; the text says what.
         """
         check_invariants(self._state)
+
+
+def _internal(error: Exception) -> Rejected:
+    return Rejected("internal", f"{type(error).__name__}: {error}")

@@ -63,10 +63,10 @@ class ReadyQueue:
 
     def pop(self) -> int:
         """Remove and return the task that is to be given out next."""
-        if self._front is None or not self._front.first():
-            assert self.first(), "pop of an empty queue"
-            assert self._front is not None
         self.ready -= 1
+        if self._front is not None and (sequence := self._front.pop()):
+            return sequence
+        assert self.first() and self._front is not None, "pop of an empty queue"
         return self._front.pop()
 
     def returned(self) -> Iterator[int]:

@@ -80,31 +80,41 @@ class Rows:
         at_ms: int,
     ) -> None:
         """Enter tasks of consecutive sequences that were enqueued at an instant."""
-        done = 0
-        while done < len(tasks):
-            sequence = first_sequence + done
-            number = sequence >> self._shift
-            if number != self._newest:
-                self._begin(number)
-            chunk, at = self._chunks[number], (sequence & self._mask) * ROW_BYTES
-            fitting = self._mask + 1 - (sequence & self._mask)
-            part = tasks[done : done + fitting]
-            for new, crc in zip(part, crcs[done : done + fitting], strict=True):
-                _pack_into(
-                    chunk,
-                    at,
-                    new.id,
-                    _SCHEDULED if new.delay_ms else _READY,
-                    new.priority,
-                    new.attempts_max,
-                    queue_number,
-                    crc,
-                    at_ms,
-                    new.delay_ms << LENGTH_BITS | len(new.payload),
-                )
-                at += ROW_BYTES
-            self._used[number] += len(part)
-            done += len(part)
+        begin = 0
+        while begin < len(tasks):
+            sequence = first_sequence + begin
+            end = begin + self._mask + 1 - (sequence & self._mask)
+            self._fill(sequence, tasks[begin:end], crcs[begin:end], queue_number, at_ms)
+            begin = end
+
+    def _fill(
+        self,
+        first_sequence: int,
+        tasks: Sequence[NewTask],
+        crcs: Sequence[int],
+        queue_number: int,
+        at_ms: int,
+    ) -> None:
+        """Enter tasks of one chunk."""
+        number = first_sequence >> self._shift
+        if number != self._newest:
+            self._begin(number)
+        chunk, at = self._chunks[number], (first_sequence & self._mask) * ROW_BYTES
+        for new, crc in zip(tasks, crcs, strict=True):
+            _pack_into(
+                chunk,
+                at,
+                new.id,
+                _SCHEDULED if new.delay_ms else _READY,
+                new.priority,
+                new.attempts_max,
+                queue_number,
+                crc,
+                at_ms,
+                new.delay_ms << LENGTH_BITS | len(new.payload),
+            )
+            at += ROW_BYTES
+        self._used[number] += len(tasks)
 
     def restore(self, task: Task, queue_number: int) -> None:
         """Enter a waiting task of a dump, which was never leased; their sequences grow."""

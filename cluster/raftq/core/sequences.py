@@ -58,9 +58,11 @@ class Line:
         return self._blocks[0][self._taken] >> _RUN_BITS if self._blocks else 0
 
     def pop(self) -> int:
-        """Remove and return the sequence at the front of a line that is not empty."""
+        """Remove and return the sequence at the front, or 0."""
         if self._returned:
             return heappop(self._returned)
+        if not self._blocks:
+            return 0
         block = self._blocks[0]
         run = block[self._taken]
         if run & _RUN_MASK > 1:

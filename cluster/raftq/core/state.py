@@ -6,7 +6,6 @@ other; counts and the state hash change only here.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from google_crc32c import value as crc32c
 
@@ -15,7 +14,7 @@ from raftq.core.payloads import Payloads
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.request_memory import RequestMemory
 from raftq.core.sequences import Starts
-from raftq.core.state_hash import FIRST, fold, fold_tasks
+from raftq.core.state_hash import FIRST, MASK, PRIME, fold_lease, fold_tasks
 from raftq.core.task import (
     DEAD,
     DONE,
@@ -32,8 +31,6 @@ from raftq.core.tasks import Tasks
 from raftq.core.timers import Timers
 from raftq.protocol import limits
 from raftq.protocol.messages import NewTask, TaskState
-
-_LEASED_NUMBER: Final = STATE_NUMBERS[LEASED]
 
 
 def _lease_due(task: Task) -> tuple[int, int] | None:
@@ -74,7 +71,10 @@ class State:
 
     def mix(self, *numbers: int) -> None:
         """Fold numbers into the state hash."""
-        self.hash = fold(self.hash, numbers)
+        value = self.hash
+        for number in numbers:
+            value = (value ^ number) * PRIME & MASK
+        self.hash = value
 
     def _move(
         self, queue: ReadyQueue, old: TaskState | None, new: TaskState, tasks: int = 1
@@ -105,14 +105,14 @@ class State:
         Returns:
             Whether they were created.
         """
-        queue = self.queues.get(queue_name)
-        number = len(self.queues) if queue is None else queue.number
         first = self.last_sequence + 1
-        if not self.tasks.add(first, tasks, crcs, number, self.wall_now_ms):
+        if not self.tasks.add_ids(first, tasks):
             return False
+        queue = self.queues.get(queue_name)
         if queue is None:
             queue = self.add_queue(queue_name)
             self.mix(crc32c(queue_name.encode()))
+        self.tasks.add(first, tasks, crcs, queue.number, self.wall_now_ms)
         self.last_sequence += len(tasks)
         self.payloads.keep(first, tasks)
         queue.enqueued += len(tasks)
@@ -181,7 +181,7 @@ class State:
         task.lease = Lease(worker, deadline_ms)
         self._move(queue, task.state, LEASED)
         task.state = LEASED
-        self.mix(task.sequence, _LEASED_NUMBER, token, deadline_ms)
+        self.hash = fold_lease(self.hash, task.sequence, token, deadline_ms)
         self.leases.add(deadline_ms, token, task)
 
     def extend(self, task: Task, lease_ms: int) -> None:

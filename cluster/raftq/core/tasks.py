@@ -41,6 +41,14 @@ class Tasks:
             return self.rows.is_id_of(sequence, task_id)
         return task.id == task_id
 
+    def add_ids(self, first_sequence: int, tasks: Sequence[NewTask]) -> bool:
+        """Enter the ids of new tasks of consecutive sequences if none of them is known.
+
+        Returns:
+            Whether they were entered; `add` must follow.
+        """
+        return self.ids.add(first_sequence, [new.id for new in tasks])
+
     def add(
         self,
         first_sequence: int,
@@ -48,20 +56,11 @@ class Tasks:
         crcs: Sequence[int],
         queue_number: int,
         at_ms: int,
-    ) -> bool:
-        """Enter new tasks of consecutive sequences if none of their ids is known.
-
-        Sequences grow from call to call.
-
-        Returns:
-            Whether they were entered.
-        """
-        if not self.ids.add(first_sequence, [new.id for new in tasks]):
-            return False
+    ) -> None:
+        """Enter the tasks whose ids were just entered; sequences grow from call to call."""
         self.rows.add(first_sequence, tasks, crcs, queue_number, at_ms)
         if self.rows.thin:
             self._unpack_thin()
-        return True
 
     def restore(self, task: Task, queue_number: int) -> None:
         """Enter a task of a dump.

@@ -32,13 +32,20 @@ def filled(count: int) -> Tasks:
     """Return tasks 1 to `count`, each second one scheduled."""
     tasks = Tasks(["q"])
     batch = [new(number, delay_ms=number % 2) for number in range(1, count + 1)]
-    assert tasks.add(1, batch, list(range(1, count + 1)), 0, 1_000)
+    assert add(tasks, 1, *batch)
     return tasks
 
 
 def own(tasks: Tasks, *sequences: int) -> None:
     for sequence in sequences:
         tasks.own(tasks.get(sequence))
+
+
+def add(tasks: Tasks, first: int, *batch: NewTask, queue_number: int = 0) -> bool:
+    if not tasks.add_ids(first, batch):
+        return False
+    tasks.add(first, batch, [0] * len(batch), queue_number, 1_000)
+    return True
 
 
 def _fields(task: Task) -> list[object]:
@@ -57,7 +64,8 @@ def test_a_row_says_all_that_a_task_is() -> None:
     tasks = Tasks(names)
     at_ms = 2**53
     sequence = 10**9
-    assert tasks.add(sequence, [largest], [2**32 - 1], limits.QUEUES_MAX - 1, at_ms)
+    assert tasks.add_ids(sequence, [largest])
+    tasks.add(sequence, [largest], [2**32 - 1], limits.QUEUES_MAX - 1, at_ms)
     expected = Task(
         sequence,
         names[-1],
@@ -114,11 +122,11 @@ def test_the_chunk_that_is_being_filled_is_kept_and_then_looked_at() -> None:
     own(tasks, *range(1, CHUNK - 3))
     assert len(tasks.rows) == 3 and tasks.rows.chunk_bytes == CHUNK * ROW_BYTES
     own(tasks, CHUNK - 1)
-    assert tasks.add(CHUNK, [new(CHUNK)], [0], 0, 1_000)
+    assert add(tasks, CHUNK, new(CHUNK))
     assert len(tasks.rows) == 1 and tasks.rows.chunk_bytes == CHUNK * ROW_BYTES
     assert {CHUNK - 2, CHUNK - 3} <= set(tasks.objects)
     own(tasks, CHUNK)
-    assert tasks.add(2 * CHUNK, [new(2 * CHUNK)], [0], 0, 1_000)
+    assert add(tasks, 2 * CHUNK, new(2 * CHUNK))
     assert tasks.rows.chunk_bytes == CHUNK * ROW_BYTES
 
 
@@ -126,9 +134,9 @@ def test_a_refused_batch_leaves_no_row() -> None:
     tasks = filled(CHUNK + 3)
     before = [_fields(task) for task in tasks]
     batch = [new(number) for number in (500, 501, 4, 502)]
-    assert not tasks.add(CHUNK + 4, batch, [0] * 4, 0, 9)
+    assert not add(tasks, CHUNK + 4, *batch)
     assert [_fields(task) for task in tasks] == before
-    assert tasks.add(CHUNK + 4, [new(500)], [0], 0, 9)
+    assert add(tasks, CHUNK + 4, new(500))
     assert tasks.get(CHUNK + 4).state is READY
 
 
@@ -139,6 +147,14 @@ def test_a_changed_copy_of_a_row_changes_nothing_until_it_is_owned() -> None:
     assert tasks.get(2).failures == 0
     tasks.own(copy)
     assert tasks.get(2).failures == 7 and len(tasks.rows) == 2
+
+
+def test_the_first_tasks_of_a_queue_may_be_the_last_ones_of_a_thin_chunk() -> None:
+    driver = Driver()
+    driver.enqueue(*range(1, CHUNK - 1))
+    driver.lease(CHUNK - 2)
+    driver.enqueue(*range(CHUNK - 1, 2 * CHUNK), queue="new")
+    assert driver.state(CHUNK - 1) is READY
 
 
 def _bytes_held(state: State) -> tuple[int, int, int]:
