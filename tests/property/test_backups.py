@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property.test_machine_model import enqueues, leases, settlements
 from tests.support.machines import entry
 
+from raftq.consensus.payloads.store import PayloadStore, dump_chunks
 from raftq.core.machine import Machine
 from raftq.node.backup_files import load_backup
 from raftq.node.restore import restore
@@ -56,7 +58,7 @@ def test_any_state_survives_backup_and_restore(machine: Machine) -> None:
 
 def check(machine: Machine, folder: Path) -> None:
     meta = BackupMeta(99, 4, machine.state_hash, "old", "n3", 0, "0.1.0")
-    write_backup(FILES, folder / "a.backup", meta, machine.dump())
+    write_backup(FILES, folder / "a.backup", meta, dump_chunks(machine))
     found, loaded = load_backup(FILES, folder / "a.backup")
     assert found == meta
     assert loaded.content_hash() == machine.content_hash()
@@ -81,10 +83,13 @@ def _start(node: str, folder: Path) -> Machine:
         vote = VoteFile.open(FILES, data_dir.vote_path)
         loaded = SnapshotStore(FILES, data_dir.snapshot_folder).load()
         assert loaded is not None
-        meta, chunks = loaded
+        meta = loaded.meta
         assert (meta.last_index, meta.last_term) == (99, vote.term)
         assert (meta.previous_index, meta.previous_term) == (98, vote.term)
         assert vote.voted_for is None
-        return Machine.load(chunks)
+        payloads = PayloadStore(lambda index: pytest.fail(f"there is no entry {index}"))
+        machine = Machine.load(loaded.chunks, payloads)
+        payloads.begin_with(loaded.keyed, machine.last_sequence)
+        return machine
     finally:
         data_dir.close()

@@ -4,7 +4,7 @@ The executions are random, but of the real machine behind a network that loses, 
 calls and replies (see `tests/support/executions.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import process_time
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.executions import Execution, Settings
 
+from raftq.core.applied import Granted
 from raftq.core.machine import Machine
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.request_memory import RequestMemory
@@ -20,7 +21,6 @@ from raftq.core.task import DONE, Task
 from raftq.protocol.messages import (
     AckItem,
     Lease,
-    Leased,
     NewTask,
     SettledTask,
     TaskStatus,
@@ -80,23 +80,30 @@ def _ignore_extensions(self: State, task: Task, lease_ms: int) -> None:
     """Answer as if the lease had been extended."""
 
 
-def _shorten_delays(self: State, queue: str, new: NewTask, crc: int) -> Task:
-    hasty = NewTask(new.id, new.payload, new.priority, new.delay_ms // 3, new.attempts_max)
-    return _enqueue(self, queue, hasty, crc)
+def _shorten_delays(self: State, queue: str, tasks: Sequence[NewTask], crcs: Sequence[int]) -> bool:
+    hasty = [
+        NewTask(new.id, new.payload, new.priority, new.delay_ms // 3, new.attempts_max)
+        for new in tasks
+    ]
+    return _enqueue(self, queue, hasty, crcs)
 
 
-def _last_in_first_out(self: ReadyQueue, task: Task) -> None:
-    self.push_front(task)
-    line = self._line(task.priority)  # pyright: ignore[reportPrivateUsage]  # to break it
-    line.waiting.appendleft(line.returned.pop()[1])
+def _last_in_first_out(self: ReadyQueue, first: int, priority: int, count: int = 1) -> None:
+    line = self._line(priority)  # pyright: ignore[reportPrivateUsage]  # to break it
+    new = list(reversed(range(first, first + count)))
+    waiting = [*new, *line.waiting()]
+    line.__init__()  # type: ignore[misc]  # Empties it.
+    for sequence in waiting:
+        line.append(sequence, 1)
+    self.ready += count
 
 
 def _remember_no_request(self: RequestMemory, worker: str, request_id: str) -> tuple[int, ...]:
     return ()
 
 
-def _deny_what_waits(self: Machine, command: Lease) -> Leased:
-    return Leased([]) if len(command.request_id) % 3 == 0 else _lease(self, command)
+def _deny_what_waits(self: Machine, command: Lease) -> Granted:
+    return Granted([]) if len(command.request_id) % 3 == 0 else _lease(self, command)
 
 
 def _die_early(self: State, task: Task, error: str) -> None:

@@ -101,6 +101,7 @@ class JournalMachine(RuleBasedStateMachine):
         if self.model.journal is None:
             return
         self.model.check_durable_index()
+        self.model.check_written()
         entries = self.model.entries
         assert self.model.opened.last_index == (entries[-1].index if entries else 0)
         if entries:

@@ -162,13 +162,14 @@ class Execution:
             )
             self.facts.events.append(entry)
         self._note_expirations()
-        for reply in applied.replies:
+        replies = [self.machine.answer(reply) for reply in applied.replies]
+        for reply in replies:
             if isinstance(reply, Leased):
                 for lease in reply.leases:
                     status = self.machine.task(lease.task_id)
                     assert status is not None
                     self._leased[lease.token] = lease.task_id, status.crashes
-        return applied.replies
+        return replies
 
     def _note_expirations(self) -> None:
         for token, (task_id, crashes) in list(self._leased.items()):

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from raftq.consensus.contract import CallHandler, ReplicaListener, ReplicaView
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied
+from raftq.core.machine import Machine
 from raftq.protocol import codec
 from raftq.protocol.errors import LeadershipLost, NoLeader, NotLeader, RaftqError
 from raftq.protocol.messages import Call, Command, CommandReply, Entry, Reply
@@ -132,7 +133,7 @@ class FakeReplica:
         applied = self.apply([command for command, _ in live])
         for (_, future), reply in zip(live, applied.replies, strict=True):
             if not future.done():
-                future.set_result(reply)
+                future.set_result(self._machine.answer(reply))
 
     def apply(self, commands: list[Command], lease_advance_ms: int = 0) -> Applied:
         """Apply an entry, as if it came from wherever."""

@@ -1,6 +1,7 @@
 """A queue machine driven by hand; every step goes through the bytes of a real log entry."""
 
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied
+from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
 from raftq.protocol.messages import (
     Ack,
@@ -66,7 +67,7 @@ class Driver:
 
     def one(self, command: Command) -> CommandReply:
         (reply,) = self.apply(command).replies
-        return reply
+        return self.machine.answer(reply)
 
     def pass_lease_ms(self, duration_ms: int) -> Applied:
         """Let lease time pass; returns the effects of the last entry."""

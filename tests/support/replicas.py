@@ -10,7 +10,7 @@ from raftq.consensus.opening import open_replica
 from raftq.consensus.parts import ReplicaConfig
 from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
-from raftq.core.machine import Applied
+from raftq.core.applied import Applied
 from raftq.protocol.errors import OutcomeUnknown, UnavailableError
 from raftq.protocol.messages import Call, Command, CommandReply, Reply
 from raftq.storage.data_dir import DataDir

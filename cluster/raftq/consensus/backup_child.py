@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from raftq.consensus.contract import ReplicaView
 from raftq.consensus.forked_child import ForkedChild
+from raftq.consensus.payloads.store import dump_chunks
 from raftq.core.machine import Machine
 from raftq.protocol import limits
 from raftq.storage.backups import BackupMeta, encode_backup
@@ -48,11 +49,11 @@ class BackupChild:
         self._child = ForkedChild()
 
         def job() -> None:
-            for piece in encode_backup(meta, machine.dump()):
+            for piece in encode_backup(meta, dump_chunks(machine)):
                 _write_all(writer, piece)
 
         try:
-            self._child.start(job, keep=writer)
+            self._child.start(job, [writer, *machine.payloads.descriptors()])
         except BaseException:
             os.close(self.output)
             raise

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied
+from raftq.core.machine import Machine
 from raftq.protocol.messages import Call, Command, CommandReply, Reply
 
 

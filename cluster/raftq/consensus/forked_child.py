@@ -11,11 +11,15 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import pairwise
 from typing import Final
+
+from raftq.protocol.errors import CorruptRecord
 
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 """PR_SET_PDEATHSIG of Linux' prctl(2)."""
+_EXIT_CORRUPT: Final = 3
 
 
 class ForkedChild:
@@ -24,12 +28,12 @@ class ForkedChild:
     def __init__(self) -> None:
         self._pid = 0
 
-    def start(self, job: Callable[[], None], keep: int = 0) -> None:
+    def start(self, job: Callable[[], None], keep: Collection[int] = ()) -> None:
         """Fork and run the job in the child.
 
         Args:
             job: What the child does before it ends.
-            keep: The one descriptor, besides the standard ones, that stays open in the child.
+            keep: The descriptors, besides the standard ones, that stay open in the child.
         """
         assert self._pid == 0, "one job at a time"
         gc.freeze()  # So that a collection in the child does not touch, and copy, every page.
@@ -40,14 +44,24 @@ class ForkedChild:
         gc.unfreeze()
 
     def poll(self) -> bool | None:
-        """Return None while the child runs, else whether it exited with 0."""
+        """Return None while the child runs, else whether it did its job.
+
+        Raises:
+            CorruptRecord: It met damaged files; this node must stop.
+        """
         if self._pid == 0:
             return False
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         if pid == 0:
             return None
         self._pid = 0
-        return os.waitstatus_to_exitcode(status) == 0
+        exit_code = os.waitstatus_to_exitcode(status)
+        if exit_code == _EXIT_CORRUPT:
+            raise CorruptRecord(
+                "a file of this node is damaged; which one, and where, is said by the process "
+                f"{pid} in the lines before. Rebuild this node from its peers"
+            )
+        return exit_code == 0
 
     def kill(self) -> None:
         """End a running child for certain; `poll` reaps it."""
@@ -62,20 +76,22 @@ class ForkedChild:
             self._pid = 0
 
 
-def _run_and_exit(job: Callable[[], None], keep: int, parent: int) -> None:
+def _run_and_exit(job: Callable[[], None], keep: Collection[int], parent: int) -> None:
     """Be the child: hold nothing of the parent's, do the job, never return."""
     status = 1
     try:
         _die_with(parent)
-        os.closerange(3, keep)
-        os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
+        kept = sorted({each for each in keep if each > 2})
+        for before, after in pairwise([2, *kept, os.sysconf("SC_OPEN_MAX")]):
+            os.closerange(before + 1, after)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.nice(10)  # The node's own work goes first.
         gc.disable()
         job()
         status = 0
-    except BaseException:
+    except BaseException as error:
+        status = _EXIT_CORRUPT if isinstance(error, CorruptRecord) else 1
         traceback.print_exc()
     finally:
         os._exit(status)

@@ -4,17 +4,19 @@ For recovering from a lost majority and for restoring a backup. Nothing here dec
 committed: without a majority nobody can.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from raftq.consensus.payloads.store import PayloadStore
 from raftq.consensus.raft.engine import ENTRY_COMMAND
 from raftq.core.machine import Machine
 from raftq.protocol.errors import StorageError
 from raftq.storage.data_dir import JOURNAL_NAME, SNAPSHOTS_NAME
+from raftq.storage.entry_reader import EntryReader, JournalEntry
 from raftq.storage.files import Files
-from raftq.storage.journal import JournalEntry
+from raftq.storage.log_shape import LogShape
 from raftq.storage.record import corrupt
 from raftq.storage.recovery import read_log
 from raftq.storage.snapshots import SnapshotMeta, read_snapshot
@@ -46,36 +48,47 @@ def replay_folder(files: Files, path: Path) -> OfflineState:
         StorageError: An entry cannot be applied by this version.
     """
     loaded = read_snapshot(files, path / SNAPSHOTS_NAME)
-    meta, machine = (None, Machine()) if loaded is None else (loaded[0], Machine.load(loaded[1]))
-    entries = entries_after(meta, read_log(files, path / JOURNAL_NAME).entries, path)
-    for entry in entries:
+    log = read_log(files, path / JOURNAL_NAME)
+    reader = EntryReader(files, path / JOURNAL_NAME, log.shape)
+    payloads = PayloadStore(lambda index: reader.read(index).command, reader.open_all)
+    machine, snapshot_index, snapshot_term = Machine(payloads), 0, 0
+    if loaded is not None:
+        snapshot_index, snapshot_term = loaded.meta.last_index, loaded.meta.last_term
+        machine = Machine.load(loaded.chunks, payloads)
+        payloads.begin_with(loaded.keyed, machine.last_sequence)
+    last = (snapshot_index, snapshot_term)
+    for index in indexes_after(snapshot_index, snapshot_term, log.shape, path):
+        entry = reader.read(index)
+        payloads.begin_entry(index)
         _apply(machine, entry)
-    snapshot_index, snapshot_term = (0, 0) if meta is None else (meta.last_index, meta.last_term)
-    last = (entries[-1].index, entries[-1].term) if entries else (snapshot_index, snapshot_term)
+        last = (index, entry.term)
     return OfflineState(machine, *last, snapshot_index)
 
 
-def entries_after(
-    snapshot: SnapshotMeta | None, entries: Sequence[JournalEntry], path: Path
-) -> Sequence[JournalEntry]:
+def indexes_after(index: int, term: int, log: LogShape, path: Path) -> range:
     """Return the entries that continue a snapshot, by the rule by which a node starts.
+
+    Args:
+        index: Of the snapshot's last entry; 0 if there is no snapshot.
+        term: Of the same entry.
+        log: What the journal holds.
+        path: The data folder.
 
     Raises:
         CorruptRecord: Entries between the two are missing.
     """
-    index, term = (0, 0) if snapshot is None else (snapshot.last_index, snapshot.last_term)
-    if not entries or entries[0].index == index + 1:
-        return entries
-    if entries[0].index > index + 1:
+    first, last = log.first_index, log.last_index
+    if not last:
+        return range(0)
+    if first > index + 1:
         raise corrupt(
-            path / JOURNAL_NAME,
-            0,
-            f"the log begins at index {entries[0].index}, not at {index + 1}",
+            path / JOURNAL_NAME, 0, f"the log begins at index {first}, not at {index + 1}"
         )
-    offset = index - entries[0].index
+    if first == index + 1:
+        return range(first, last + 1)
     # A snapshot that another leader sent replaces a log that does not hold its last entry.
-    is_continued = offset < len(entries) and entries[offset].term == term
-    return entries[offset + 1 :] if is_continued else []
+    is_continued = index <= last and log.place(index).term == term
+    return range(index + 1, last + 1) if is_continued else range(0)
 
 
 def _apply(machine: Machine, entry: JournalEntry) -> None:

@@ -94,7 +94,9 @@ class Parts:
         self, config: ReplicaConfig, disk: Disk, around: Surroundings, owner: Owner
     ) -> None:
         boot_id = f"{around.random.getrandbits(64):016x}"
-        self.state = ReplicatedState(disk.identity)
+        self.state = ReplicatedState(
+            disk.identity, lambda index: self.log.command_at(index), disk.journal.open_segments
+        )
         history = MemberHistory(bootstrap_list(config, disk.identity))
         self.log = RaftLog(
             disk.journal,
@@ -160,7 +162,7 @@ class Parts:
             self.snapshotter.identity,
         )
         self.engine.connect_outbox(self.peering)
-        self.proposer = Proposer(self.engine.propose, self.clock, owner.wake)
+        self.proposer = Proposer(self.engine.propose, self.clock, owner.wake, self.state.answer)
         self.commit = GroupCommit(disk.journal, around.offload, owner.on_durable, owner.stop_with)
         self.links = around.links
 

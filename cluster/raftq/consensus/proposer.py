@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from raftq.consensus.leader_clock import LeaderClock
-from raftq.core.machine import Applied
+from raftq.core.applied import Applied, AppliedReply
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import (
     CommitTimeout,
@@ -42,6 +42,7 @@ class Proposer:
         propose: Appends an entry: (bytes, done) with done(applied or None, is_committed).
         clock: Stamps each entry.
         wake: Schedules a `flush` in this turn of the loop.
+        answer: Turns the machine's reply into what its caller gets.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Proposer:
         propose: Callable[[bytes, Callable[[object, bool], None]], None],
         clock: LeaderClock,
         wake: Callable[[], None],
+        answer: Callable[[AppliedReply], CommandReply],
     ) -> None:
+        self._answer = answer
         self._propose = propose
         self._clock = clock
         self._wake = wake
@@ -116,7 +119,7 @@ class Proposer:
         self._propose(entry, lambda result, committed: self._resolve(number, result, committed))
 
     def _resolve(self, number: int, result: object, is_committed: bool) -> None:
-        batch = self._in_flight.pop(number, None)
+        batch = self._in_flight.get(number)
         if batch is None:
             return
         if not is_committed:
@@ -129,7 +132,9 @@ class Proposer:
         else:
             for item, reply in zip(batch, result.replies, strict=True):
                 if not item.future.done():
-                    item.future.set_result(reply)
+                    item.future.set_result(self._answer(reply))
+        # Not before: if a payload cannot be read, those who still wait hear that this node stops.
+        del self._in_flight[number]
         if self._waiting:
             self._wake()
 

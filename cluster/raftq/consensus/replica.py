@@ -16,7 +16,8 @@ from raftq.consensus.handover import hand_over
 from raftq.consensus.member_changes import MemberChanges
 from raftq.consensus.parts import Disk, Parts, ReplicaConfig, Surroundings
 from raftq.consensus.raft.members import MemberList
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied
+from raftq.core.machine import Machine
 from raftq.protocol import limits
 from raftq.protocol.errors import Conflict, NoLeader, NotLeader
 from raftq.protocol.messages import Call, Command, CommandReply, FoundCluster, Reply
@@ -241,6 +242,8 @@ class RaftReplica:
             parts.elector.tick()
             parts.engine.tick()
             self._follow_leadership()
+            if parts.engine.applied_index < min(parts.engine.commit_index, parts.log.last_index):
+                self.wake()  # More was committed than one turn of the loop applies.
             if parts.membership.follow() and self._listener is not None:
                 self._listener.on_leader_changed(self.view())
             if self._leads and not self._waits_for_disk:
@@ -283,16 +286,23 @@ class RaftReplica:
         return is_lease_due or (wall_due_at_ms is not None and wall_due_at_ms <= clock.wall_ms)
 
     def _snapshot_if_due(self) -> None:
-        """Snapshot when the log outweighs the state, so that its cost stays in proportion."""
-        log = self.parts.log
+        """Snapshot when what it saves outweighs what it writes: its cost stays in proportion.
+
+        It saves reading the log again after a restart, and the bytes of payloads that nobody needs
+        any more: those in the snapshot and in the log, less those of live tasks.
+        """
+        log, payloads = self.parts.log, self.parts.state.payloads
         if not self.parts.snapshotter.is_idle:
             return
         if self.parts.engine.applied_index - log.first_index < 2:
             return
         patience = _PATIENCE_WITH_TRANSFER if self.parts.peering.is_sending_snapshot else 1
         entries_max = patience * self.config.snapshot_entries
-        bytes_max = patience * max(self.config.snapshot_bytes, self.machine.live_payload_bytes)
-        if len(log) > entries_max or log.payload_bytes > bytes_max:
+        live_bytes = self.machine.live_payload_bytes
+        bytes_max = patience * max(self.config.snapshot_bytes, live_bytes // 2)
+        dead_bytes = log.payload_bytes + payloads.snapshot_bytes - live_bytes
+        is_large = len(log) > entries_max or max(log.payload_bytes, dead_bytes) > bytes_max
+        if is_large or payloads.is_of_old_snapshot:
             self.parts.engine.request_snapshot()
 
     def on_durable(self) -> None:

@@ -1,10 +1,14 @@
 """The machine of one member: applies entries, is replaced by snapshots, knows its cluster."""
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
-from raftq.core.machine import Applied, Machine
+from raftq.consensus.payloads.store import PayloadStore
+from raftq.core.applied import Applied, AppliedReply
+from raftq.core.machine import Machine
 from raftq.protocol.errors import StorageError, UnsupportedFormat
+from raftq.protocol.messages import CommandReply
 
 _log = logging.getLogger(__name__)
 
@@ -22,10 +26,20 @@ class ReplicatedState:
 
     Args:
         identity: Compared with the identity that the log gives the cluster.
+        command_at: Returns the command of a log entry, in which payloads are.
+        open_log: Opens the log's files, and returns their descriptors.
     """
 
-    def __init__(self, identity: Identity) -> None:
-        self.machine = Machine()
+    def __init__(
+        self,
+        identity: Identity,
+        command_at: Callable[[int], bytes],
+        open_log: Callable[[], list[int]],
+    ) -> None:
+        self._command_at = command_at
+        self._open_log = open_log
+        self.payloads = self.new_payloads()
+        self.machine = Machine(self.payloads)
         self._identity = identity
         self.entries_refused_total = 0
         self.commands_failed_total = 0
@@ -38,6 +52,7 @@ class ReplicatedState:
                 replica differ from the others.
             UnsupportedFormat: The entry names another cluster than the data folder does.
         """
+        self.payloads.begin_entry(index)
         applied = self.machine.apply(entry)
         rejected = applied.rejected
         if rejected is not None and rejected.code == "unsupported_version":
@@ -56,9 +71,18 @@ class ReplicatedState:
             self.check_identity()
         return applied
 
-    def install(self, machine: Machine) -> None:
+    def answer(self, reply: AppliedReply) -> CommandReply:
+        """Return a reply to the entry applied last as its caller gets it; see `Machine.answer`."""
+        return self.machine.answer(reply)
+
+    def new_payloads(self) -> PayloadStore:
+        """Return a store for the payloads of a machine that is going to be loaded."""
+        return PayloadStore(self._command_at, self._open_log)
+
+    def install(self, machine: Machine, payloads: PayloadStore) -> None:
         """Replace the machine by one loaded from a snapshot."""
-        self.machine = machine
+        self.payloads.close()
+        self.machine, self.payloads = machine, payloads
         self.check_identity()
 
     def check_identity(self) -> None:

@@ -5,10 +5,12 @@ renames through `SnapshotStore`, and exits. The log is cut only after the child 
 Source: Redis' background save; docs/decisions/0003-forked-snapshots.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from raftq.consensus.payloads.store import dump_chunks
 from raftq.consensus.raft.engine import (
     SNAPSHOT_FAILED,
     SNAPSHOT_IDLE,
@@ -16,12 +18,16 @@ from raftq.consensus.raft.engine import (
     SNAPSHOT_WRITTEN,
 )
 from raftq.consensus.raft.member_history import MemberHistory
+from raftq.consensus.raft.stored_entry import LogEntry
 from raftq.consensus.replicated_state import ReplicatedState
 from raftq.core.machine import Machine
+from raftq.storage.chunk_index import ChunkIndex
 from raftq.storage.journal import JournalEntry
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
 
-_WAIT_FOR_FOLLOWERS_SECONDS = 2.0
+_HEADS_PER_POLL: Final = 256
+"""Records of a new snapshot that are looked at before others get their turn of the loop."""
+_WAIT_FOR_FOLLOWERS_SECONDS: Final = 2.0
 """How long a durable snapshot waits before the log is cut, so that a follower which is a little
 behind is served from the log instead of being sent the whole snapshot."""
 
@@ -29,9 +35,16 @@ behind is served from the log instead of being sent the whole snapshot."""
 class Background(Protocol):
     """Runs one job beside the node and tells when it ended."""
 
-    def start(self, job: Callable[[], None]) -> None: ...
+    def start(self, job: Callable[[], None], keep: Collection[int]) -> None:
+        """Start a job that needs some open files."""
+        ...
+
     def poll(self) -> bool | None:
-        """Return None while the job runs, else whether it succeeded."""
+        """Return None while the job runs, else whether it succeeded.
+
+        Raises:
+            CorruptRecord: It met damaged files.
+        """
         ...
 
     def stop(self) -> None:
@@ -68,6 +81,9 @@ class Snapshotter:
         self._clock = clock
         self._followers_passed = followers_passed
         self._writing: SnapshotMeta | None = None
+        self._last_sequence = 0
+        self._written: ChunkIndex | None = None
+        self._unread_heads: Iterator[None] = iter(())
         self._durable_since: float | None = None
         self._identity = (0, 0)
         self.written_total = 0
@@ -78,10 +94,18 @@ class Snapshotter:
         """Whether no snapshot is being written."""
         return self._writing is None
 
-    def begin(self, last: JournalEntry, previous: JournalEntry) -> None:
+    def begin(self, last: LogEntry, previous: LogEntry) -> None:
         """Start writing a snapshot of the machine as it is now."""
+        machine, meta = self._state.machine, self.describe(last, previous)
+        self._writing, self._last_sequence = meta, machine.last_sequence
+        self._background.start(
+            lambda: self._store.write(meta, dump_chunks(machine)), machine.payloads.descriptors()
+        )
+
+    def describe(self, last: LogEntry, previous: LogEntry) -> SnapshotMeta:
+        """Return what a snapshot of the machine as it is now covers."""
         machine = self._state.machine
-        meta = SnapshotMeta(
+        return SnapshotMeta(
             last_index=last.index,
             last_term=last.term,
             previous_index=previous.index,
@@ -93,8 +117,6 @@ class Snapshotter:
             cluster_id=machine.cluster_id,
             configuration=self._members.stored_at(last.index),
         )
-        self._writing = meta
-        self._background.start(lambda: self._store.write(meta, machine.dump()))
 
     def poll(self) -> int:
         """Return the state of the snapshot being written, in PySyncObj's terms."""
@@ -102,11 +124,12 @@ class Snapshotter:
             return SNAPSHOT_IDLE
         now = self._clock()
         if self._durable_since is None:
-            succeeded = self._background.poll()
-            if succeeded is None:
+            is_in_use = self._take_over(self._writing)
+            if is_in_use is None:
                 return SNAPSHOT_WRITING
-            if not succeeded:
+            if not is_in_use:
                 self._writing = None
+                self._close_written()
                 self.failed_total += 1
                 return SNAPSHOT_FAILED
             self._durable_since = now
@@ -118,12 +141,41 @@ class Snapshotter:
         self.written_total += 1
         return SNAPSHOT_WRITTEN
 
+    def _take_over(self, meta: SnapshotMeta) -> bool | None:
+        """Read payloads from the snapshot once it is written; None until then, False if it failed.
+
+        Raises:
+            CorruptRecord: A file is damaged; this node must stop.
+        """
+        if self._written is None:
+            succeeded = self._background.poll()
+            if not succeeded:
+                return succeeded
+            found, self._written = self._store.open_current()
+            self._unread_heads = self._written.read_heads()
+            if (found.last_index, found.last_term) != (meta.last_index, meta.last_term):
+                # A newer one is there. It lacks payloads that the machine, which is behind it,
+                # may still be asked for.
+                return False
+        if len(list(islice(self._unread_heads, _HEADS_PER_POLL))) == _HEADS_PER_POLL:
+            return None
+        self._state.payloads.change_to(self._written, self._last_sequence)
+        self._written = None
+        return True
+
+    def _close_written(self) -> None:
+        self._unread_heads = iter(())
+        if self._written is not None:
+            self._written.close()
+            self._written = None
+
     def cancel(self) -> None:
         """Give up the snapshot being written: a newer one has arrived from the leader, and an
         older file must not be renamed over it."""
         if self._writing is not None:
             self._background.stop()
             self._durable_since = None
+            self._close_written()
 
     def adopt(self, received: Path) -> None:
         """Check a received file and durably put it in place of the current one.
@@ -141,9 +193,12 @@ class Snapshotter:
         """
         loaded = self._store.load()
         assert loaded is not None, "PySyncObj asked for a snapshot that does not exist"
-        meta, chunks = loaded
+        meta, chunks, index = loaded
         self._members.loaded(meta.configuration)
-        self._state.install(Machine.load(chunks))
+        payloads = self._state.new_payloads()
+        machine = Machine.load(chunks, payloads)
+        payloads.begin_with(index, machine.last_sequence)
+        self._state.install(machine, payloads)
         self._identity = (meta.last_index, meta.last_term)
         return (
             JournalEntry(meta.last_command, meta.last_index, meta.last_term),

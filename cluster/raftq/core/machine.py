@@ -4,73 +4,44 @@
 refused command changes nothing and leaves the state hash as it was.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import assert_never
+from collections.abc import Iterable, Iterator, Sequence
 
 from google_crc32c import value as crc32c
 
 from raftq.core import dump as dumping
+from raftq.core.applied import Applied, AppliedReply, Granted, GrantedTask
+from raftq.core.executor import Executor, created, runs, state_of
 from raftq.core.invariants import check_invariants, content_hash
+from raftq.core.payloads import Payloads, PayloadsInMemory
 from raftq.core.refounding import refound
 from raftq.core.state import State
-from raftq.core.task import DONE, LEASED, Settling, Task
-from raftq.protocol import codec, limits
-from raftq.protocol.errors import Conflict, InvalidRequest, LeaseLost, RequestError
+from raftq.core.task import DONE
+from raftq.protocol import codec
+from raftq.protocol.errors import CorruptRecord, RequestError
 from raftq.protocol.messages import (
-    Ack,
-    AckItem,
     Command,
     CommandReply,
     Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    Extend,
-    ExtendItem,
-    Fail,
-    FailItem,
-    FoundCluster,
-    Founded,
-    Lease,
     Leased,
     LeasedTask,
     QueueName,
     QueueStatus,
     Rejected,
-    Requeue,
-    RequeueItem,
-    Settled,
-    SettledTask,
     TaskId,
     TaskState,
     TaskStatus,
 )
 
-_LEASE_LOST = SettledTask(None, LeaseLost.code)
-_SETTLED_LEASED = SettledTask(LEASED)
-_SETTLED_DONE = SettledTask(DONE)
 
+class Machine(Executor):
+    """The replicated state of one cluster.
 
-@dataclass(slots=True)
-class Applied:
-    """What one entry did: `replies` to its commands, in order, and what others may wait for."""
+    Args:
+        payloads: Where payloads are kept; in memory if it is not given.
+    """
 
-    replies: list[CommandReply] = field(default_factory=list[CommandReply])
-    rejected: Rejected | None = None
-    """Why the whole entry was refused; then nothing changed and there are no replies."""
-    ready: list[QueueName] = field(default_factory=list[QueueName])
-    """Queues that gained ready tasks."""
-    finished: list[TaskId] = field(default_factory=list[TaskId])
-    """Tasks that became done or dead."""
-    errors: int = 0
-    """Commands that met a bug; each was answered with `internal`."""
-
-
-class Machine:
-    """The replicated state of one cluster."""
-
-    def __init__(self) -> None:
-        self._state = State()
+    def __init__(self, payloads: Payloads | None = None) -> None:
+        super().__init__(State(PayloadsInMemory() if payloads is None else payloads))
 
     # ------------------------------------------------------------ applying
 
@@ -84,10 +55,13 @@ class Machine:
         except RequestError as error:
             return Applied(rejected=Rejected(error.code, error.message))
         state = self._state
+        state.drop_payloads()
         applied = Applied()
         state.advance(entry.lease_advance_ms, entry.wall_at_ms)
-        for command in entry.commands:
-            applied.replies.append(self._shielded(command, applied))
+        for commands in runs(entry.commands):
+            if len(commands) == 1 or not self._enqueue_together(commands, applied):
+                for command in commands:
+                    applied.replies.append(self._shielded(command, applied))
         if state.became_ready:
             applied.ready = list(state.became_ready)
             state.became_ready.clear()
@@ -95,7 +69,23 @@ class Machine:
             applied.finished, state.became_finished = state.became_finished, []
         return applied
 
-    def _shielded(self, command: Command, applied: Applied) -> CommandReply:
+    def _enqueue_together(self, commands: Sequence[Command], applied: Applied) -> bool:
+        """Do what enqueues to one queue do one after the other, if that is simple."""
+        enqueues = [command for command in commands if isinstance(command, Enqueue)]
+        tasks = [new for command in enqueues for new in command.tasks]
+        try:
+            if not self.enqueue_new(enqueues[0].queue, tasks):
+                return False
+        except MemoryError:
+            raise
+        except Exception as error:
+            applied.errors += len(enqueues)
+            applied.replies += [_internal(error)] * len(enqueues)
+        else:
+            applied.replies += [created(command) for command in enqueues]
+        return True
+
+    def _shielded(self, command: Command, applied: Applied) -> AppliedReply:
         """Execute a command; a bug in a handler must stop neither the others nor a replica."""
         try:
             return self.execute(command)
@@ -103,134 +93,41 @@ class Machine:
             raise  # This replica's own trouble: a rejection would make it differ from the others.
         except Exception as error:
             applied.errors += 1
-            return Rejected("internal", f"{type(error).__name__}: {error}")
-
-    def execute(self, command: Command) -> CommandReply:
-        """Execute one command and return its reply."""
-        match command:
-            case Enqueue():
-                return self._enqueue(command)
-            case Lease():
-                return self._lease(command)
-            case Ack(items=items):
-                return Settled([self._ack(item) for item in items])
-            case Fail(items=items):
-                return Settled([self._fail(item) for item in items])
-            case Requeue(items=items):
-                return Settled([self._requeue(item) for item in items])
-            case Extend(items=items):
-                return Settled([self._extend(item) for item in items])
-            case FoundCluster(cluster_id=cluster_id):
-                return self._found(cluster_id)
-            case _:
-                assert_never(command)
-
-    def _enqueue(self, command: Enqueue) -> Enqueued | Rejected:
-        """Check every task before the first is created: all or none."""
-        state = self._state
-        if command.queue not in state.queues and len(state.queues) >= limits.QUEUES_MAX:
-            text = f"there are {limits.QUEUES_MAX} queues already; use one of them"
-            return Rejected(InvalidRequest.code, text)
-        known: list[Task | None] = []
-        crcs: list[int] = []
-        for new in command.tasks:
-            task = state.tasks.get(new.id)
-            crc = crc32c(new.payload)
-            if task is not None and (task.queue != command.queue or task.payload_crc != crc):
-                text = f"task {new.id.hex()} exists with another payload or in another queue"
-                return Rejected(Conflict.code, text)
-            known.append(task)
-            crcs.append(crc)
-        if len(command.tasks) > 1 and len({new.id for new in command.tasks}) < len(known):
-            return Rejected(InvalidRequest.code, "an id occurs twice in one enqueue")
-        replies: list[EnqueuedTask] = []
-        for new, task, crc in zip(command.tasks, known, crcs, strict=True):
-            created = task is None
-            if task is None:
-                task = state.enqueue(command.queue, new, crc)
-            replies.append(EnqueuedTask(new.id, _state_of(task), created))
-        return Enqueued(replies)
-
-    def _lease(self, command: Lease) -> Leased:
-        state = self._state
-        repeated = state.requests.recall(command.worker, command.request_id)
-        if repeated:
-            held = [state.by_token.get(token) for token in repeated]
-            still_held = [self._leased(task) for task in held if task and task.lease]
-            return Leased(still_held, is_repeat=True)
-        granted: list[LeasedTask] = []
-        payload_bytes = 0
-        for name in command.queues:
-            queue = state.queues.get(name)
-            while queue is not None and len(granted) < command.count:
-                task = queue.first()
-                if task is None:
-                    break
-                payload_bytes += len(task.payload)
-                if granted and payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
-                    break
-                granted.append(self._leased(state.grant(queue, command.worker, command.lease_ms)))
-        if granted:
-            tokens = tuple(lease.token for lease in granted)
-            state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
-            state.mix(crc32c(f"{command.worker} {command.request_id}".encode()))
-        return Leased(granted)
-
-    def _leased(self, task: Task) -> LeasedTask:
-        assert task.lease is not None
-        return LeasedTask(
-            task.id,
-            task.queue,
-            task.token,
-            task.failures + task.crashes + 1,
-            task.payload,
-            max(task.lease.deadline_ms - self._state.lease_now_ms, 1),
-        )
-
-    def _ack(self, item: AckItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None:
-            return _LEASE_LOST
-        if task.state is LEASED:
-            self._state.finish(task, item.result)
-            return _SETTLED_DONE
-        return _SETTLED_DONE if task.state is DONE else _LEASE_LOST
-
-    def _fail(self, item: FailItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None:
-            return _LEASE_LOST
-        if task.state is LEASED:
-            self._state.fail(task, item.error)
-        elif task.released_by is not Settling.FAIL:
-            return _LEASE_LOST
-        return SettledTask(task.state)
-
-    def _requeue(self, item: RequeueItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None:
-            return _LEASE_LOST
-        if task.state is LEASED:
-            self._state.give_back(task, item.delay_ms)
-        elif task.released_by is not Settling.REQUEUE:
-            return _LEASE_LOST
-        return SettledTask(task.state)
-
-    def _extend(self, item: ExtendItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
-        if task is None or task.state is not LEASED:
-            return _LEASE_LOST
-        self._state.extend(task, item.lease_ms)
-        return _SETTLED_LEASED
-
-    def _found(self, cluster_id: str) -> Founded:
-        state = self._state
-        if state.cluster_id is None:
-            state.cluster_id = cluster_id
-            state.mix(crc32c(cluster_id.encode()))
-        return Founded(state.cluster_id)
+            return _internal(error)
 
     # ------------------------------------------------------------ reading
+
+    def answer(self, reply: AppliedReply) -> CommandReply:
+        """Return a reply as its caller gets it: granted tasks with their payloads.
+
+        Only for a reply to the entry applied last.
+
+        Raises:
+            CorruptRecord: A payload is not what was enqueued; this node must stop.
+        """
+        if not isinstance(reply, Granted):
+            return reply
+        return Leased([self._with_payload(each) for each in reply.leases], reply.is_repeat)
+
+    def _with_payload(self, granted: GrantedTask) -> LeasedTask:
+        payload = b""
+        if granted.payload_bytes:
+            payload = self._state.payloads.payload(
+                granted.sequence, granted.task_id, granted.payload_crc
+            )
+        if len(payload) != granted.payload_bytes or crc32c(payload) != granted.payload_crc:
+            raise CorruptRecord(
+                f"the payload of task {granted.task_id.hex()} is not what was enqueued; rebuild "
+                "this node from its peers"
+            )
+        return LeasedTask(
+            granted.task_id,
+            granted.queue,
+            granted.token,
+            granted.attempt,
+            payload,
+            granted.lease_ms,
+        )
 
     @property
     def lease_now_ms(self) -> int:
@@ -246,6 +143,16 @@ class Machine:
     def cluster_id(self) -> str | None:
         """The cluster's identity, once it has one."""
         return self._state.cluster_id
+
+    @property
+    def payloads(self) -> Payloads:
+        """Where the payloads are."""
+        return self._state.payloads
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest task; tasks are numbered from 1 without gaps."""
+        return self._state.last_sequence
 
     @property
     def live_tasks(self) -> int:
@@ -265,14 +172,15 @@ class Machine:
 
     def task(self, task_id: TaskId) -> TaskStatus | None:
         """Return the status of a task, or None if it is unknown or forgotten."""
-        task = self._state.tasks.get(task_id)
-        if task is None:
+        sequence = self._state.tasks.find(task_id)
+        if not sequence:
             return None
+        task = self._state.tasks.get(sequence)
         is_over = task.state is DONE or task.lease is not None
         return TaskStatus(
             id=task.id,
             queue=task.queue,
-            state=_state_of(task),
+            state=state_of(task),
             priority=task.priority,
             failures=task.failures,
             crashes=task.crashes,
@@ -323,17 +231,29 @@ class Machine:
 
     def dump(self) -> Iterator[bytes]:
         """Yield the whole state in chunks of about 256 KiB; equal states give equal bytes."""
+        return (chunk for _, chunk in self.dump_keyed())
+
+    def dump_keyed(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the same chunks with keys.
+
+        0 for the state; the first sequence, growing, for the payloads, which come last. `load` can
+        do without them if its `payloads` have them.
+        """
         return dumping.dump(self._state)
 
     @classmethod
-    def load(cls, chunks: Iterable[bytes]) -> "Machine":
+    def load(cls, chunks: Iterable[bytes], payloads: Payloads | None = None) -> "Machine":
         """Return the machine that was dumped.
+
+        Args:
+            chunks: Of the dump.
+            payloads: Empty; gets the payloads of the dump.
 
         Raises:
             CorruptRecord: The chunks are no dump.
         """
-        machine = cls()
-        machine._state = dumping.load(chunks)
+        machine = cls(payloads)
+        dumping.load(machine._state, chunks)
         return machine
 
     def refound(self, cluster_id: str) -> None:
@@ -360,6 +280,5 @@ class Machine:
         check_invariants(self._state)
 
 
-def _state_of(task: Task) -> TaskState:
-    assert task.state is not None
-    return task.state
+def _internal(error: Exception) -> Rejected:
+    return Rejected("internal", f"{type(error).__name__}: {error}")

@@ -6,7 +6,6 @@ cluster can have granted since. How far depends on the new cluster's id too, so 
 restored from one backup do not grant the same tokens either.
 """
 
-from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import LEASED, READY
 from raftq.protocol import limits
@@ -23,14 +22,14 @@ def refound(state: State, cluster_id: str) -> None:
     state.last_token += skipped + int(cluster_id, 16) % (skipped // 2)
     state.requests.forget_all()
     state.by_token.clear()
-    for task in state.tasks.values():
+    for task in state.tasks.objects.values():
         task.released_by = None
         if task.state is LEASED:
-            queue: ReadyQueue = state.queues[task.queue]
+            queue = state.queues[task.queue]
             # Not by the moves of `State`, which would change the state hash.
             queue.counts[LEASED] -= 1
             queue.counts[READY] += 1
             task.state = READY
             task.lease = None
             state.leases.forget()
-            queue.push_front(task)
+            queue.push_front(task.sequence, task.priority)

@@ -1,17 +1,20 @@
 """All tasks with their indexes, and the one function that moves a task from state to state.
 
-Invariants: every live task is in exactly one place (a ready line, the scheduled timers or the
-lease timers); `by_token` holds the newest token of each task unless that lease ran out, no other;
-counts and the state hash change only here.
+Invariants: every live task is in exactly one place (a ready line, the starts of scheduled tasks or
+the lease timers); `by_token` holds the newest token of each task unless that lease ran out, no
+other; counts and the state hash change only here.
 """
 
-from typing import Final
+from collections.abc import Sequence
 
 from google_crc32c import value as crc32c
 
 from raftq.core.outcomes import Outcomes
+from raftq.core.payloads import Payloads
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.request_memory import RequestMemory
+from raftq.core.sequences import Starts
+from raftq.core.state_hash import FIRST, MASK, PRIME, fold_lease, fold_tasks
 from raftq.core.task import (
     DEAD,
     DONE,
@@ -24,39 +27,40 @@ from raftq.core.task import (
     Settling,
     Task,
 )
+from raftq.core.tasks import Tasks
 from raftq.core.timers import Timers
 from raftq.protocol import limits
 from raftq.protocol.messages import NewTask, TaskState
-
-_HASH_PRIME: Final = 0x100000001B3
-_HASH_MASK: Final = 2**64 - 1
 
 
 def _lease_due(task: Task) -> tuple[int, int] | None:
     return None if task.lease is None else (task.lease.deadline_ms, task.token)
 
 
-def _start_due(task: Task) -> tuple[int, int] | None:
-    return (task.not_before_at_ms, task.sequence) if task.state is SCHEDULED else None
-
-
 class State:
-    """The tasks of a cluster at one log index."""
+    """The tasks of a cluster at one log index.
 
-    def __init__(self) -> None:
+    Args:
+        payloads: Where their payloads are.
+    """
+
+    def __init__(self, payloads: Payloads) -> None:
+        self.payloads = payloads
+        self._to_drop: list[tuple[int, int]] = []
         self.lease_now_ms = 0
         self.wall_now_ms = 0
         self.cluster_id: str | None = None
-        self.hash = 0xCBF29CE484222325
+        self.hash = FIRST
         self.last_sequence = 0
         self.last_token = 0
         self.live_tasks = 0
         self.live_payload_bytes = 0
-        self.tasks: dict[bytes, Task] = {}
+        self._queue_names: list[str] = []
+        self.tasks = Tasks(self._queue_names)
         self.by_token: dict[int, Task] = {}
         self.queues: dict[str, ReadyQueue] = {}
         self.leases: Timers[Task] = Timers(_lease_due)
-        self.scheduled: Timers[Task] = Timers(_start_due)
+        self.scheduled = Starts()
         self.outcomes = Outcomes()
         self.requests = RequestMemory()
         self.became_ready: dict[str, None] = {}
@@ -66,77 +70,119 @@ class State:
     # ------------------------------------------------------------ the state hash
 
     def mix(self, *numbers: int) -> None:
-        """Fold numbers into the state hash (FNV-1a on integers; the same on every platform)."""
+        """Fold numbers into the state hash."""
         value = self.hash
         for number in numbers:
-            value = ((value ^ number) * _HASH_PRIME) & _HASH_MASK
+            value = (value ^ number) * PRIME & MASK
         self.hash = value
 
-    def _move(self, task: Task, state: TaskState) -> ReadyQueue:
-        """Change a task's state; everything that counts states hangs on this."""
-        queue = self.queues[task.queue]
-        old = task.state
-        assert state in TRANSITIONS[old], f"illegal move of a task from {old} to {state}"
+    def _move(
+        self, queue: ReadyQueue, old: TaskState | None, new: TaskState, tasks: int = 1
+    ) -> None:
+        """Count tasks that change their state; everything that counts states hangs on this."""
+        assert new in TRANSITIONS[old], f"illegal move of a task from {old} to {new}"
+        counts = queue.counts
         if old is not None:
-            queue.counts[old] -= 1
-        queue.counts[state] += 1
+            counts[old] -= tasks
+        counts[new] += tasks
+
+    # ------------------------------------------------------------ moves
+
+    def add_queue(self, name: str) -> ReadyQueue:
+        """Create a queue."""
+        queue = self.queues[name] = ReadyQueue(name, len(self.queues))
+        self._queue_names.append(name)
+        return queue
+
+    def enqueue(self, queue_name: str, tasks: Sequence[NewTask], crcs: Sequence[int]) -> bool:
+        """Create tasks, ready or scheduled, if none of their ids is known.
+
+        Args:
+            queue_name: Where they wait.
+            tasks: At least one; their ids differ.
+            crcs: Of their payloads.
+
+        Returns:
+            Whether they were created.
+        """
+        first = self.last_sequence + 1
+        if not self.tasks.add_ids(first, tasks):
+            return False
+        queue = self.queues.get(queue_name)
+        if queue is None:
+            queue = self.add_queue(queue_name)
+            self.mix(crc32c(queue_name.encode()))
+        self.tasks.add(first, tasks, crcs, queue.number, self.wall_now_ms)
+        self.last_sequence += len(tasks)
+        self.payloads.keep(first, tasks)
+        queue.enqueued += len(tasks)
+        self.live_tasks += len(tasks)
+        self.live_payload_bytes += sum([len(new.payload) for new in tasks])
+        self.hash = fold_tasks(self.hash, first, tasks, crcs, self.wall_now_ms)
+        self._line_up(queue, first, tasks)
+        return True
+
+    def _line_up(self, queue: ReadyQueue, first: int, tasks: Sequence[NewTask]) -> None:
+        """Put new tasks in line, or among those whose time is to come."""
+        begin, priority = first, tasks[0].priority
+        for sequence, new in enumerate(tasks, first):
+            if new.delay_ms or new.priority != priority:
+                self._push_new(queue, begin, priority, sequence)
+                begin, priority = sequence, new.priority
+            if new.delay_ms:
+                self.scheduled.add(self.wall_now_ms + new.delay_ms, sequence)
+                self._move(queue, None, SCHEDULED)
+                begin = sequence + 1
+        self._push_new(queue, begin, priority, first + len(tasks))
+
+    def _push_new(self, queue: ReadyQueue, begin: int, priority: int, end: int) -> None:
+        """Put a run of new tasks, perhaps none, in line."""
+        if begin < end:
+            queue.push_back(begin, priority, end - begin)
+            self._move(queue, None, READY, end - begin)
+            self.became_ready[queue.name] = None
+
+    def _change(self, task: Task, state: TaskState) -> ReadyQueue:
+        """Change the state of a task that is an object."""
+        queue = self.queues[task.queue]
+        self._move(queue, task.state, state)
         task.state = state
         self.mix(task.sequence, STATE_NUMBERS[state], task.token)
         return queue
 
-    # ------------------------------------------------------------ moves
-
-    def enqueue(self, queue_name: str, new: NewTask, payload_crc: int) -> Task:
-        """Create a task, ready or scheduled."""
-        queue = self.queues.get(queue_name)
-        if queue is None:
-            queue = self.queues[queue_name] = ReadyQueue(queue_name)
-            self.mix(crc32c(queue_name.encode()))
-        self.last_sequence += 1
-        task = Task(self.last_sequence, queue.name, new.id, new.payload)
-        task.payload_crc = payload_crc
-        task.priority = new.priority
-        task.attempts_max = new.attempts_max
-        task.enqueued_at_ms = self.wall_now_ms
-        task.not_before_at_ms = self.wall_now_ms + new.delay_ms
-        self.tasks[new.id] = task
-        queue.enqueued += 1
-        self.live_tasks += 1
-        self.live_payload_bytes += len(new.payload)
-        number = int.from_bytes(new.id, "big")
-        self.mix(payload_crc, number >> 64, number, task.priority, task.attempts_max)
-        if new.delay_ms:
-            self._schedule(task)
-        else:
-            self._make_ready(task, at_front=False)
-        return task
-
     def _schedule(self, task: Task) -> None:
-        self._move(task, SCHEDULED)
+        self._change(task, SCHEDULED)
         self.mix(task.not_before_at_ms)
-        self.scheduled.add(task)
+        self.scheduled.add(task.not_before_at_ms, task.sequence)
 
     def _make_ready(self, task: Task, *, at_front: bool) -> None:
-        queue = self._move(task, READY)
-        if at_front:
-            queue.push_front(task)
-        else:
-            queue.push_back(task)
+        queue = self._change(task, READY)
+        push = queue.push_front if at_front else queue.push_back
+        push(task.sequence, task.priority)
         self.became_ready[queue.name] = None
 
-    def grant(self, queue: ReadyQueue, worker: str, lease_ms: int) -> Task:
-        """Lease the first ready task of a queue."""
-        task = queue.pop()
-        self.by_token.pop(task.token, None)
-        self.last_token += 1
-        task.token = self.last_token
-        self.by_token[task.token] = task
+    def _start(self, sequence: int) -> None:
+        """The time of a scheduled task has come."""
+        task = self.tasks.get(sequence)
+        self._make_ready(task, at_front=False)
+        self.tasks.started(sequence)
+
+    def grant(self, queue: ReadyQueue, task: Task, worker: str, lease_ms: int) -> None:
+        """Lease the first ready task of a queue, which was just read."""
+        queue.pop()
+        self.tasks.own(task)
+        if task.token:
+            self.by_token.pop(task.token, None)
+        self.last_token = token = self.last_token + 1
+        task.token = token
+        self.by_token[token] = task
         task.released_by = None
-        task.lease = Lease(worker, self.lease_now_ms + lease_ms)
-        self._move(task, LEASED)
-        self.mix(task.lease.deadline_ms)
-        self.leases.add(task)
-        return task
+        deadline_ms = self.lease_now_ms + lease_ms
+        task.lease = Lease(worker, deadline_ms)
+        self._move(queue, task.state, LEASED)
+        task.state = LEASED
+        self.hash = fold_lease(self.hash, task.sequence, token, deadline_ms)
+        self.leases.add(deadline_ms, token, task)
 
     def extend(self, task: Task, lease_ms: int) -> None:
         """Move the deadline of a lease."""
@@ -144,7 +190,7 @@ class State:
         deadline_ms = self.lease_now_ms + lease_ms
         if deadline_ms != task.lease.deadline_ms:
             task.lease.deadline_ms = deadline_ms
-            self.leases.move(task)
+            self.leases.move(deadline_ms, task.token, task)
             self.mix(task.sequence, deadline_ms)
 
     def _release(self, task: Task, by: Settling) -> None:
@@ -162,12 +208,13 @@ class State:
         self.outcomes.add(task)
 
     def _end(self, task: Task, state: TaskState) -> None:
-        self._move(task, state)
+        self._change(task, state)
         task.finished_at_ms = self.wall_now_ms
         if state is DONE:  # A dead task keeps its payload, so it still counts as live.
             self.live_tasks -= 1
-            self.live_payload_bytes -= len(task.payload)
-            task.payload = b""
+            self.live_payload_bytes -= task.payload_bytes
+            self._to_drop.append((task.sequence, task.payload_bytes))
+            task.payload_bytes = 0
         self.became_finished.append(task.id)
 
     def give_back(self, task: Task, delay_ms: int) -> None:
@@ -195,6 +242,12 @@ class State:
         task.errors = errors[-limits.ERRORS_KEPT_PER_TASK :]
         self.mix(crc32c(error.encode()))
 
+    def drop_payloads(self) -> None:
+        """Drop the payloads of the tasks that the entry before finished."""
+        if self._to_drop:
+            self.payloads.drop(self._to_drop)
+            self._to_drop = []
+
     # ------------------------------------------------------------ time
 
     def advance(self, lease_advance_ms: int, wall_at_ms: int) -> None:
@@ -203,8 +256,8 @@ class State:
         self.wall_now_ms = max(self.wall_now_ms, wall_at_ms)
         while (expired := self.leases.pop_due(self.lease_now_ms)) is not None:
             self._expire(expired)
-        while (started := self.scheduled.pop_due(self.wall_now_ms)) is not None:
-            self._make_ready(started, at_front=False)
+        while sequence := self.scheduled.pop_due(self.wall_now_ms):
+            self._start(sequence)
         while (old := self.outcomes.pop_old(self.wall_now_ms)) is not None:
             self._forget(old)
         self.requests.forget_silent(self.lease_now_ms)
@@ -222,6 +275,6 @@ class State:
             self._make_ready(task, at_front=True)
 
     def _forget(self, task: Task) -> None:
-        del self.tasks[task.id]
+        self.tasks.forget(task)
         self.by_token.pop(task.token, None)
         self.mix(task.sequence)

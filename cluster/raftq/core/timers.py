@@ -25,17 +25,15 @@ class Timers(Generic[Item]):
         self.live = 0
         """How many items have a valid entry; kept by the owner through `add` and `forget`."""
 
-    def add(self, item: Item) -> None:
-        """Enter an item that had no entry."""
+    def add(self, at_ms: int, number: int, item: Item) -> None:
+        """Enter an item that had no entry, with what `due_of` returns of it."""
         self.live += 1
-        self.move(item)
+        self.move(at_ms, number, item)
 
-    def move(self, item: Item) -> None:
+    def move(self, at_ms: int, number: int, item: Item) -> None:
         """Enter the new instant of an item; its old entry becomes obsolete."""
-        due = self._due_of(item)
-        assert due is not None
         self._entries += 1
-        heappush(self._heap, (*due, self._entries, item))
+        heappush(self._heap, (at_ms, number, self._entries, item))
         if len(self._heap) > 2 * self.live + _GARBAGE_MAX:
             self._rebuild()
 

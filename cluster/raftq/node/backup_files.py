@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from raftq.consensus.payloads.store import PayloadStore
 from raftq.core.machine import Machine
 from raftq.protocol.errors import CorruptRecord
 from raftq.storage.backups import BackupMeta, read_backup
@@ -22,8 +23,12 @@ def load_backup(files: Files, path: Path) -> tuple[BackupMeta, Machine]:
         UnsupportedFormat: Another version of raftq wrote it.
         OSError: It cannot be read.
     """
-    meta, chunks = read_backup(files, path)
-    machine = Machine.load(chunks)
+    meta, chunks, index = read_backup(files, path)
+    payloads = PayloadStore(_no_entry)
+    machine = Machine.load(chunks, payloads)
+    payloads.begin_with(index, machine.last_sequence)
+    for _ in machine.dump_keyed():
+        pass  # Reads every payload.
     try:
         machine.check_invariants()
     except AssertionError as error:
@@ -32,6 +37,10 @@ def load_backup(files: Files, path: Path) -> tuple[BackupMeta, Machine]:
     if found != (meta.state_hash, meta.cluster_id):
         raise _wrong(path, f"it describes {meta.state_hash} of {meta.cluster_id} and holds {found}")
     return meta, machine
+
+
+def _no_entry(index: int) -> bytes:
+    raise AssertionError(f"a backup has no log entry {index}")
 
 
 def _wrong(path: Path, what: str) -> CorruptRecord:

@@ -15,11 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from raftq.consensus.offline import OfflineState, replay_folder
+from raftq.consensus.payloads.store import dump_chunks
 from raftq.node.backup_files import Print, print_facts, queue_counts
 from raftq.protocol.errors import NotReady, StorageError
 from raftq.storage.backups import BackupMeta, write_backup
 from raftq.storage.data_dir import IDENTITY_NAME, Identity, locked_folder, read_identity
-from raftq.storage.files import Files, RealFiles
+from raftq.storage.files import Files, RealFiles, read_file
 
 WARNING = """\
 This cannot be undone once the new cluster has served a client:
@@ -49,7 +50,7 @@ def recover(files: Files, identity: Identity, state: OfflineState, file: Path) -
         raftq_version=version("raftq"),
         is_recovered=True,
     )
-    write_backup(files, file, meta, state.machine.dump())
+    write_backup(files, file, meta, dump_chunks(state.machine))
     return meta
 
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, output: Print = print) -> int:
     options = _parser().parse_args(arguments)
     files, path = RealFiles(), options.data_dir
     try:
-        identity = read_identity(path / IDENTITY_NAME, files.read(path / IDENTITY_NAME))
+        identity = read_identity(path / IDENTITY_NAME, read_file(files, path / IDENTITY_NAME))
         with locked_folder(path):
             state = replay_folder(files, path)
         print_facts(_facts(identity, state), as_json=options.json, output=output)

@@ -18,6 +18,7 @@ from typing import Final, cast
 import msgspec
 
 from raftq.consensus.offline import FIRST_TERM, first_snapshot
+from raftq.consensus.payloads.store import dump_chunks
 from raftq.core.machine import Machine
 from raftq.node.backup_files import Print, load_backup, print_facts
 from raftq.node.settings import SETTINGS, Address, BadSetting, address_text
@@ -65,7 +66,7 @@ def restore(
     for node, folder in folders.items():
         identity = msgspec.structs.replace(new_identity(node, addresses), cluster_id=cluster_id)
         with filled_folder(files, folder, identity):
-            SnapshotStore(files, folder / SNAPSHOTS_NAME).write(snapshot, machine.dump())
+            SnapshotStore(files, folder / SNAPSHOTS_NAME).write(snapshot, dump_chunks(machine))
             VoteFile.open(files, folder / VOTE_NAME).store(FIRST_TERM, None)
 
 

@@ -75,8 +75,9 @@ LEASE_TIME_STEP_MAX_MS: Final = 60 * SECOND_MS
 
 # What a leader lets in.
 TASKS_LIVE_MAX: Final = 5_000_000
-PAYLOAD_BYTES_LIVE_MAX: Final = 2_048 * MIB
-"""Payload bytes of unfinished tasks in the whole cluster (they are held in memory)."""
+PAYLOAD_BYTES_LIVE_MAX: Final = 16_384 * MIB
+"""Payload bytes of unfinished tasks in the whole cluster; each node needs up to three times as much
+of its disk."""
 RETRY_AFTER_MS: Final = 1_000
 """The advice given with `queue_full` and `disk_full`."""
 WAITERS_MAX: Final = 20_000
@@ -85,13 +86,26 @@ DISK_RESERVE_BYTES: Final = 256 * MIB
 """Free space below which enqueues are refused, so that acks and compaction can go on."""
 
 # Log entries and their replication.
-ENTRY_BYTES_TARGET: Final = 1 * MIB
-"""A proposal stops taking further commands once it holds this many bytes."""
+ENTRY_BYTES_TARGET: Final = 256 * KIB
+"""A proposal stops taking further commands once it holds this many bytes: one entry is applied in
+one turn of the loop."""
 ENTRY_COMMANDS_MAX: Final = 2_000
 ENTRIES_IN_FLIGHT_MAX: Final = 4
 PROPOSALS_WAITING_MAX: Final = 50_000
+MESSAGE_BYTES_TARGET: Final = 1 * MIB
+"""A message to a follower takes no more entries once it holds this many bytes."""
 ENTRIES_PER_MESSAGE_MAX: Final = 1_000
 """Log entries in one message to a follower."""
+APPLY_BYTES_PER_TURN: Final = 256 * KIB
+"""Bytes of entries that are applied before others get their turn of the loop."""
+LOG_CACHE_BYTES: Final = 8 * MIB
+"""Newest log entries in memory; older ones are read from the disk."""
+PAYLOAD_CACHE_BYTES: Final = 8 * MIB
+"""Payloads in memory: of the newest tasks, and of what was read last."""
+PAYLOAD_CHUNK_BYTES: Final = 64 * KIB
+"""Payloads in one chunk of a snapshot, which is read as one."""
+SNAPSHOT_BYTES_PER_TURN: Final = 1 * MIB
+"""Snapshot bytes that are sent to one follower before others get their turn of the loop."""
 SNAPSHOT_PART_BYTES: Final = 256 * KIB
 """Snapshot bytes in one message to a follower."""
 BACKUP_PIECE_BYTES: Final = 256 * KIB

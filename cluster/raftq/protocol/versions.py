@@ -14,5 +14,11 @@ ENTRY_VERSION: Final = 1
 DATA_FORMAT_VERSION: Final = 1
 """Written in a data folder when it is made; checked before anything else in it is read."""
 
-BACKUP_FORMAT_VERSION: Final = 1
-"""Written in each backup file; a backup may be read long after the cluster that it was taken of."""
+SNAPSHOT_FORMAT_VERSION: Final = 2
+"""Written in each snapshot file. Until 1 the payloads were in the tasks' rows."""
+SNAPSHOT_FORMATS_READABLE: Final = (1, 2)
+
+BACKUP_FORMAT_VERSION: Final = 2
+"""Written in each backup file; a backup may be read long after the cluster that it was taken of.
+Until 1 the payloads were in the tasks' rows."""
+BACKUP_FORMATS_READABLE: Final = (1, 2)

@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import structs
 
 from raftq.consensus.contract import Replica, ReplicaView
-from raftq.core.machine import Applied
+from raftq.core.applied import Applied
 from raftq.protocol.addresses import address_text, parse_address
 from raftq.protocol.errors import (
     CommitTimeout,

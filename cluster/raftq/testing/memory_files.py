@@ -59,6 +59,22 @@ class _NameChange:
             names[self.added] = self.inode
 
 
+class MemoryReadableFile:
+    """A file of a `MemoryFiles`, open for reading."""
+
+    descriptor = -1
+
+    def __init__(self, inode: _Inode) -> None:
+        self._inode = inode
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return what the process sees, also when the file has no name any more."""
+        return bytes(self._inode.content[offset : offset + size])
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class MemoryFile:
     """An open file of a `MemoryFiles`."""
 
@@ -139,10 +155,13 @@ class MemoryFiles:
             self._change(path.parent, None, path, _Inode())
         return MemoryFile(self, path, self._names[path])
 
-    def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
-        """Return what the process sees."""
-        end = None if size is None else offset + size
-        return bytes(self._inode(path).content[offset:end])
+    def open_read(self, path: Path) -> MemoryReadableFile:
+        """Open a file for reading."""
+        return MemoryReadableFile(self._inode(path))
+
+    def read(self, path: Path) -> bytes:
+        """Return what the process sees of a file, for tests."""
+        return bytes(self._inode(path).content)
 
     def names(self, folder: Path) -> list[str]:
         """Return the names that the process sees."""

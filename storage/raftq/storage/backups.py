@@ -7,15 +7,22 @@ without an error is bit for bit what was written; see docs/decisions/0006-backup
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.versions import BACKUP_FORMAT_VERSION
+from raftq.protocol.versions import BACKUP_FORMAT_VERSION, BACKUP_FORMATS_READABLE
+from raftq.storage.chunk_index import ChunkIndex
 from raftq.storage.files import Files, write_temporary
 from raftq.storage.record import BACKUP_HEADER, Record
-from raftq.storage.record_chain import ChainFormat, decode_description, encode_chain, read_chain
+from raftq.storage.record_chain import (
+    ChainFormat,
+    Chunk,
+    decode_description,
+    encode_chain,
+    read_chain,
+)
 
 
 class BackupMeta(msgspec.Struct, frozen=True):
@@ -46,15 +53,17 @@ def _damaged(path: Path, offset: int, what: str) -> CorruptRecord:
     )
 
 
-_FORMAT: Final = ChainFormat("backup", BACKUP_HEADER, BACKUP_FORMAT_VERSION, _damaged)
+_FORMAT: Final = ChainFormat(
+    "backup", BACKUP_HEADER, BACKUP_FORMAT_VERSION, BACKUP_FORMATS_READABLE, _damaged
+)
 
 
-def encode_backup(meta: BackupMeta, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def encode_backup(meta: BackupMeta, chunks: Iterable[Chunk]) -> Iterator[bytes]:
     """Yield the bytes of a backup file, in pieces of about a mebibyte."""
     return encode_chain(_FORMAT, meta.index, meta.term, meta, chunks)
 
 
-def write_backup(files: Files, path: Path, meta: BackupMeta, chunks: Iterable[bytes]) -> None:
+def write_backup(files: Files, path: Path, meta: BackupMeta, chunks: Iterable[Chunk]) -> None:
     """Write a backup file, durably and verified, in place of a file of that name. Blocks.
 
     Raises:
@@ -70,19 +79,38 @@ def write_backup(files: Files, path: Path, meta: BackupMeta, chunks: Iterable[by
 
 def is_backup(files: Files, path: Path) -> bool:
     """Tell whether a file begins like a backup, whatever its name."""
-    return files.read(path, 0, len(BACKUP_HEADER)) == BACKUP_HEADER
+    file = files.open_read(path)
+    try:
+        return file.read_at(0, len(BACKUP_HEADER)) == BACKUP_HEADER
+    finally:
+        file.close()
 
 
-def read_backup(files: Files, path: Path) -> tuple[BackupMeta, Iterator[bytes]]:
-    """Return what a backup describes, and its chunks; only reading them to the end verifies it.
+class OpenBackup(NamedTuple):
+    """A backup that is being read."""
+
+    meta: BackupMeta
+    chunks: Iterator[bytes]
+    """Those without a key; only reading them to the end verifies the file."""
+    keyed: ChunkIndex
+    """Reads the others, after that; to be closed."""
+
+
+def read_backup(files: Files, path: Path) -> OpenBackup:
+    """Open a backup.
 
     Raises:
         CorruptRecord: It is damaged. Also raised while reading the chunks.
         UnsupportedFormat: Another version of raftq wrote it.
     """
-    records = read_backup_records(files, path)
-    meta = decode_backup_meta(path, next(records))
-    return meta, (record.body for record in records)
+    index = ChunkIndex(_FORMAT, files, path)
+    try:
+        records = index.read_all()
+        meta = decode_backup_meta(path, next(records))
+    except BaseException:
+        index.close()
+        raise
+    return OpenBackup(meta, (record.body for record in records), index)
 
 
 def read_backup_records(files: Files, path: Path) -> Iterator[Record]:

@@ -18,7 +18,7 @@ import msgspec
 
 from raftq.protocol.errors import DataDirLocked, UnsupportedFormat
 from raftq.protocol.versions import DATA_FORMAT_VERSION
-from raftq.storage.files import Files, RealFiles, replace_file, temporary_path
+from raftq.storage.files import Files, RealFiles, read_file, replace_file, temporary_path
 from raftq.storage.record import IDENTITY, check_format, corrupt, encode_record, read_record
 from raftq.storage.sync_job import sync_failed
 
@@ -91,7 +91,7 @@ class DataDir:
         try:
             if IDENTITY_NAME not in files.names(path):
                 _make(files, path, new_identity(node_id, members, is_joining=is_joining))
-            identity = read_identity(path / IDENTITY_NAME, files.read(path / IDENTITY_NAME))
+            identity = read_identity(path / IDENTITY_NAME, read_file(files, path / IDENTITY_NAME))
             if identity.node_id != node_id:
                 raise _mismatch(path, "node", identity.node_id, node_id)
             _check_whole(path)

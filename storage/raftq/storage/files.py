@@ -8,9 +8,13 @@ is the other implementation and loses exactly what was not synced.
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-_FILE_MODE = 0o600
+from raftq.protocol.limits import MIB
+
+_FILE_MODE: Final = 0o600
+_READ_BYTES: Final = 64 * MIB
+"""Asked for at once: most files are read in one piece, and not copied."""
 
 
 class WritableFile(Protocol):
@@ -29,6 +33,23 @@ class WritableFile(Protocol):
         ...
 
 
+class ReadableFile(Protocol):
+    """A file open for reading anywhere; its bytes stay readable when its name goes."""
+
+    @property
+    def descriptor(self) -> int:
+        """The operating system's number, for a child that must inherit it; -1 if it has none."""
+        ...
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset` on; fewer only at the end of the file."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
 class Files(Protocol):
     """The files of a node. Methods raise OSError; sync methods may block for long."""
 
@@ -36,8 +57,8 @@ class Files(Protocol):
         """Open a file for appending, creating an empty one if it is missing."""
         ...
 
-    def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
-        """Return up to `size` bytes from `offset` on; fewer only at the end of the file."""
+    def open_read(self, path: Path) -> ReadableFile:
+        """Open a file that exists for reading."""
         ...
 
     def names(self, folder: Path) -> list[str]:
@@ -83,6 +104,26 @@ class _RealFile:
         os.close(self._descriptor)
 
 
+class _RealReadableFile:
+    """A file descriptor opened for reading."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        data = os.pread(self.descriptor, size, offset)
+        while len(data) < size and (
+            more := os.pread(self.descriptor, size - len(data), offset + len(data))
+        ):
+            data += more  # Linux gives at most 2 GiB at once.
+        return data
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
 class RealFiles:
     """`Files` on the operating system; safe to use from several threads."""
 
@@ -90,16 +131,9 @@ class RealFiles:
         """Open a file for appending; only its owner may read it."""
         return _RealFile(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _FILE_MODE))
 
-    def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
-        """Read a part of a file, or all of it."""
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            if size is None:
-                return file.readall()
-            data = file.read(size)
-            while len(data) < size and (more := file.read(size - len(data))):
-                data += more
-            return data
+    def open_read(self, path: Path) -> ReadableFile:
+        """Open a file for reading."""
+        return _RealReadableFile(os.open(path, os.O_RDONLY))
 
     def names(self, folder: Path) -> list[str]:
         """List a folder."""
@@ -129,6 +163,20 @@ class RealFiles:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def read_file(files: Files, path: Path) -> bytes:
+    """Return all bytes of a file."""
+    file = files.open_read(path)
+    try:
+        parts: list[bytes] = []
+        offset = 0
+        while part := file.read_at(offset, _READ_BYTES):
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+    finally:
+        file.close()
 
 
 def temporary_path(path: Path) -> Path:

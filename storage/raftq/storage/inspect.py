@@ -21,7 +21,7 @@ from raftq.storage.data_dir import (
     VOTE_NAME,
     read_identity,
 )
-from raftq.storage.files import Files, RealFiles
+from raftq.storage.files import Files, RealFiles, read_file
 from raftq.storage.record import ENTRY, HEAD_BYTES, RESET, SYNCED, TRUNCATE, Record
 from raftq.storage.recovery import ReplayedLog, segment_sequences
 from raftq.storage.segment import scan_segment, segment_sequence
@@ -93,7 +93,7 @@ def _inspect_file(files: Files, path: Path, log: ReplayedLog) -> FileReport:
         if kind == "backup":
             report.facts, report.bytes = _backup_facts(files, path)
             return report
-        data = files.read(path)
+        data = read_file(files, path)
         report.bytes = len(data)
         if kind == "segment":
             later = [name for name in files.names(path.parent) if name > path.name]
@@ -126,8 +126,6 @@ def _add_segment_facts(
         facts[words] = sum(record.tag == tag for record in scan.records)
     facts["torn_bytes"] = scan.torn_bytes
     log.replay(path, segment_sequence(path.name) or 0, scan)
-    # A later segment is judged by where the log stands; its entries themselves are not needed.
-    log.entries.clear()
 
 
 def _snapshot_facts(files: Files, path: Path) -> tuple[Facts, int]:

@@ -1,17 +1,19 @@
 """The journal: the log's changes on disk, in segments, synced in groups.
 
-Owns the order of writing and syncing. Does not own the entries after `append` (the caller keeps
-them in memory) nor the decision when to sync. Everything but `SyncJob.run` belongs to the loop's
-thread. Invariants: records reach the disk in the order of the calls; what `durable_sequence`
-counts survives any crash; one `SyncJob` at a time, and a batch is written only when the one
-before it is durable.
+Owns the order of writing and syncing, and reading entries back. Does not own the entries between
+`append` and the write (the caller keeps them), nor the decision when to sync. Everything but
+`SyncJob.run` belongs to the loop's thread. Invariants: records reach the disk in the order of the
+calls; what `durable_sequence` counts survives any crash; one `SyncJob` at a time, and a batch is
+written only when the one before it is durable.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from raftq.protocol.errors import SyncFailed
 from raftq.protocol.limits import MIB
+from raftq.storage.entry_reader import EntryReader, JournalEntry
 from raftq.storage.files import Files
 from raftq.storage.log_shape import SegmentRange
 from raftq.storage.record import (
@@ -24,14 +26,15 @@ from raftq.storage.record import (
     encode_record,
     pack_fields,
 )
-from raftq.storage.recovery import JournalEntry, recover
+from raftq.storage.recovery import recover
 from raftq.storage.segment import HEADER_BYTES, new_header, segment_name
 from raftq.storage.sync_job import SyncJob, create_segment, sync_failed
 
 __all__ = ["SEGMENT_BYTES", "Journal", "JournalEntry", "SyncJob"]
 
-SEGMENT_BYTES: Final = 64 * MIB
-"""A segment that has reached this is followed by a new one; the batch that reached it is whole."""
+SEGMENT_BYTES: Final = 16 * MIB
+"""A segment that has reached this is followed by a new one; the batch that reached it is whole.
+About so much a log holds longer than it must, and recovery has in memory at a time."""
 
 
 class Journal:
@@ -46,12 +49,13 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._file = create_segment(files, folder, segment_name(segment_sequence), header)
         self._shape = log.shape
-        self._shape.segments.append(SegmentRange(segment_sequence))
-        self._recovered = log.entries
+        self._shape.segments.append(SegmentRange(segment_sequence, seed))
+        self._reader = EntryReader(files, folder, log.shape)
         self._seed = seed
         self._size_bytes = HEADER_BYTES
         self._covered_bytes = HEADER_BYTES
         self._buffer: list[bytes] = []
+        self._buffered_bytes = 0
         self._forgotten: list[str] = []
         self._job: SyncJob | None = None
         self._job_index = 0
@@ -62,6 +66,8 @@ class Journal:
         """Changes that survive a crash."""
         self.durable_index = self._logical_last_index()
         """The highest index up to which every entry now in the log survives a crash."""
+        self.written_index = self.durable_index
+        """The highest index whose entry can be read back; the caller keeps those above."""
 
     @classmethod
     def open(cls, files: Files, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> "Journal":
@@ -78,11 +84,6 @@ class Journal:
         """
         return cls(files, folder, segment_bytes)
 
-    def take_recovered(self) -> list[JournalEntry]:
-        """Return the entries found by `open`, once; later calls return an empty list."""
-        recovered, self._recovered = self._recovered, []
-        return recovered
-
     @property
     def first_index(self) -> int:
         """Index of the first entry, 0 if there is none."""
@@ -97,6 +98,44 @@ class Journal:
     def is_idle(self) -> bool:
         """Whether everything is durable and no job is outstanding."""
         return self._job is None and not self._buffer
+
+    # ------------------------------------------------------------ reading back
+
+    def read(self, index: int) -> JournalEntry:
+        """Return an entry up to `written_index`.
+
+        Raises:
+            CorruptRecord: It is damaged; the node must stop.
+        """
+        return self._reader.read(index)
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """Yield the written entries, one at a time."""
+        if self.first_index:
+            for index in range(self.first_index, self.written_index + 1):
+                yield self.read(index)
+
+    def indexes_of(self, first_byte: bytes) -> Iterator[int]:
+        """Yield the indexes of the written entries whose commands begin with a byte.
+
+        It reads that byte only, unchecked: `open` has just checked all of them.
+        """
+        if self.first_index:
+            for index in range(self.first_index, self.written_index + 1):
+                if self._reader.first_byte(index) == first_byte:
+                    yield index
+
+    def term_at(self, index: int) -> int:
+        """Return the term of an entry."""
+        return self._shape.place(index).term
+
+    def bytes_at(self, index: int) -> int:
+        """Return the size of an entry's command."""
+        return self._shape.place(index).length - HEAD_BYTES
+
+    def open_segments(self) -> list[int]:
+        """Open all segments for reading; return the descriptors, which a forked child inherits."""
+        return self._reader.open_all()
 
     # ------------------------------------------------------------ changes
 
@@ -113,7 +152,8 @@ class Journal:
         )
         # Not joined here: a large command is copied once, into the batch that is written.
         self._buffer += (fields, crc32c(seed, fields).to_bytes(4, "little"), command)
-        shape.append(index)
+        shape.append(index, term, self._size_bytes + self._buffered_bytes, length_bytes)
+        self._buffered_bytes += length_bytes
         self.sequence += 1
 
     def truncate_after(self, index: int) -> None:
@@ -127,12 +167,13 @@ class Journal:
         self._shape.truncate_after(index)
         self.durable_index = min(self.durable_index, index)
         self._job_index = min(self._job_index, index)
+        self.written_index = min(self.written_index, index)
 
     def reset(self) -> None:
         """Remove all entries; call only after the snapshot that replaces them is durable."""
         self._add(RESET, 0)
         self._shape.reset()
-        self.durable_index = self._job_index = 0
+        self.durable_index = self._job_index = self.written_index = 0
         self._forget_through(0)
 
     def drop_through(self, index: int) -> None:
@@ -144,10 +185,13 @@ class Journal:
         self._forget_through(index)
 
     def _forget_through(self, index: int) -> None:
-        self._forgotten += map(segment_name, self._shape.forget_through(index))
+        for sequence in self._shape.forget_through(index):
+            self._reader.forget(sequence)
+            self._forgotten.append(segment_name(sequence))
 
     def _add(self, tag: bytes, index: int) -> None:
         self._buffer.append(encode_record(self._seed, tag, index, 0, self._covered_bytes))
+        self._buffered_bytes += HEAD_BYTES
         self.sequence += 1
 
     # ------------------------------------------------------------ durability
@@ -169,9 +213,10 @@ class Journal:
             return None
         batch = b"".join(self._buffer)
         self._buffer.clear()
+        self._buffered_bytes = 0
         self._write(batch)
         self._covered_bytes = self._size_bytes
-        self._job_index = self._logical_last_index()
+        self._job_index = self.written_index = self._logical_last_index()
         is_full = bool(batch) and self._size_bytes >= self._segment_bytes
         self._job = SyncJob(
             self._files,
@@ -203,8 +248,9 @@ class Journal:
             self._write(encode_record(self._seed, SYNCED, 0, 0, self._covered_bytes))
 
     def close(self) -> None:
-        """Release the file. What is not durable by now may be lost."""
+        """Release the files. What is not durable by now may be lost."""
         self._file.close()
+        self._reader.close()
 
     def _write(self, batch: bytes) -> None:
         try:
@@ -218,7 +264,7 @@ class Journal:
         """Direct later changes to a new segment, which the job creates before they are written."""
         sequence = self._shape.segments[-1].sequence + 1
         header, self._seed = new_header(sequence, self._size_bytes)
-        self._shape.segments.append(SegmentRange(sequence))
+        self._shape.segments.append(SegmentRange(sequence, self._seed))
         self._size_bytes = self._covered_bytes = HEADER_BYTES
         return segment_name(sequence), header
 

@@ -7,7 +7,7 @@ valid in another file, or in an older one on the same disk blocks, is not valid 
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
@@ -86,6 +86,24 @@ def read_record(data: bytes, offset: int, seed: int) -> Record | None:
     return Record(tag, number, term, synced_bytes, body, checksum, offset, end)
 
 
+class Head(NamedTuple):
+    """The head of a record, whose own checksum was right."""
+
+    tag: bytes
+    length: int
+    term: int
+    checksum: int
+
+
+def read_head(data: bytes, seed: int) -> Head | None:
+    """Return the head that some bytes begin with, or None if it is damaged."""
+    if len(data) < HEAD_BYTES:
+        return None
+    tag, length, _, term, _, _, checksum = _unpack_head(data, 0)
+    is_right = length >= HEAD_BYTES and crc32c(seed, data[: _FIELDS.size]) == checksum
+    return Head(tag, length, term, checksum) if is_right else None
+
+
 def read_lengths(data: bytes, offset: int, seed: int) -> tuple[int, int] | None:
     """Return (length, synced_bytes) of the record at an offset, if its head alone is right."""
     if offset + HEAD_BYTES > len(data):
@@ -123,13 +141,15 @@ def corrupt(path: Path, offset: int, what: str) -> CorruptRecord:
     )
 
 
-def check_format(path: Path, found: int, expected: int = DATA_FORMAT_VERSION) -> None:
+def check_format(
+    path: Path, found: int, readable: Collection[int] = (DATA_FORMAT_VERSION,)
+) -> None:
     """Raise UnsupportedFormat unless this version of raftq knows the file's format."""
-    if found != expected:
+    if found not in readable:
         raise UnsupportedFormat(
-            f"{path} has format {found}, this raftq reads {expected}: start the version "
+            f"{path} has format {found}, this raftq reads up to {max(readable)}: start the version "
             "of raftq that wrote it",
             path=str(path),
             found=found,
-            expected=expected,
+            expected=max(readable),
         )

@@ -1,19 +1,20 @@
 """A file that is one chain of records: a header, a description, chunks, and an end with a count.
 
 Owns the order of the records and their verification. Does not own what they describe: see
-`snapshots` and `backups`. Invariant: each record's checksums start from the record before, so no
-record can be missing, doubled, moved, or of another file.
+`snapshots` and `backups`; reading single chunks later is `chunk_index`'s. Invariant: each record's
+checksums start from the record before, so no record can be missing, doubled, moved, or of another
+file. A chunk may have a key, by which it is found later; those with a key come last, keys growing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from raftq.protocol.errors import CorruptRecord
 from raftq.protocol.limits import MIB
-from raftq.storage.files import Files
+from raftq.storage.files import Files, ReadableFile
 from raftq.storage.record import (
     HEAD_BYTES,
     SNAPSHOT_CHUNK,
@@ -32,6 +33,18 @@ _WRITE_BYTES: Final = 1 * MIB
 _READ_BYTES: Final = 4 * MIB
 
 
+class KeyedChunk(NamedTuple):
+    """A chunk that is found by a key: it has what belongs to its key and to those up to the next
+    chunk's."""
+
+    key: int
+    """From 1; greater than that of the chunk before."""
+    body: bytes
+
+
+Chunk: TypeAlias = bytes | KeyedChunk
+
+
 class ChainFormat(NamedTuple):
     """What one kind of such files has of its own."""
 
@@ -39,12 +52,15 @@ class ChainFormat(NamedTuple):
     header: bytes
     """The tag of its first record."""
     version: int
+    """Of what is written."""
+    readable: Collection[int]
+    """Versions that can be read."""
     damaged: Callable[[Path, int, str], CorruptRecord]
     """(path, offset, what is wrong) -> the error, which says what to do."""
 
 
 def encode_chain(
-    kind: ChainFormat, index: int, term: int, description: object, chunks: Iterable[bytes]
+    kind: ChainFormat, index: int, term: int, description: object, chunks: Iterable[Chunk]
 ) -> Iterator[bytes]:
     """Yield a file's bytes in pieces of about a mebibyte; a small chunk costs no write call."""
     header = encode_record(0, kind.header, 0, kind.version)
@@ -54,7 +70,8 @@ def encode_chain(
     buffer = [header, first]
     buffered_bytes = len(header) + len(first)
     for count, chunk in enumerate(chunks, 1):
-        record = encode_record(seed, SNAPSHOT_CHUNK, count, 0, body=chunk)
+        key, body = (0, chunk) if isinstance(chunk, bytes) else chunk
+        record = encode_record(seed, SNAPSHOT_CHUNK, count, key, body=body)
         seed = checksum_of(record)
         buffer.append(record)
         buffered_bytes += len(record)
@@ -73,11 +90,20 @@ def read_chain(kind: ChainFormat, files: Files, path: Path) -> Iterator[Record]:
         CorruptRecord: Anything is damaged, missing or left over.
         UnsupportedFormat: Another version of raftq wrote the file.
     """
-    reader = _Reader(kind, files, path)
+    file = files.open_read(path)
+    try:
+        yield from read_open_chain(kind, file, path)
+    finally:
+        file.close()
+
+
+def read_open_chain(kind: ChainFormat, file: ReadableFile, path: Path) -> Iterator[Record]:
+    """Do the same with a file that is open, and stays so; `path` only names it."""
+    reader = _Reader(kind, file, path)
     header = reader.next_record(0)
     if header.tag != kind.header:
         raise kind.damaged(path, 0, f"this is no {kind.name}")
-    check_format(path, header.term, kind.version)
+    check_format(path, header.term, kind.readable)
     record = reader.next_record(header.checksum)
     if record.tag != SNAPSHOT_META:
         raise kind.damaged(path, header.end, f"the {kind.name} has no description")
@@ -105,9 +131,9 @@ def decode_description(kind: ChainFormat, path: Path, record: Record, type_: typ
 class _Reader:
     """Reads records through a window, so that verifying needs little memory."""
 
-    def __init__(self, kind: ChainFormat, files: Files, path: Path) -> None:
+    def __init__(self, kind: ChainFormat, file: ReadableFile, path: Path) -> None:
         self._kind = kind
-        self._files = files
+        self._file = file
         self._path = path
         self._window = b""
         self._window_offset = 0
@@ -137,6 +163,6 @@ class _Reader:
         """Return a window that holds `size` bytes from the offset on, or ends with the file."""
         if self._position + size > len(self._window):
             size = max(size, _READ_BYTES)
-            self._window = self._files.read(self._path, self.offset, size)
+            self._window = self._file.read_at(self.offset, size)
             self._window_offset = self.offset
         return self._window

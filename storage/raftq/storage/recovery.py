@@ -1,34 +1,33 @@
-"""Reading a journal back after a stop or a crash.
+"""Finding out after a stop or a crash which entries a journal holds, and where.
 
-Owns the replay of segments into entries. Does not own writing, except for cutting a torn end.
+Owns the replay of segments. Does not own writing, except for cutting a torn end, nor the entries,
+which stay on the disk: a log may be larger than the memory.
 Invariant: the result holds every entry that was reported durable and not removed since, and
 nothing that contradicts it; damage to durable bytes is reported, never skipped.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
-from raftq.storage.files import Files
+from raftq.storage.entry_reader import EntryReader, JournalEntry
+from raftq.storage.files import Files, read_file
 from raftq.storage.log_shape import LogShape, SegmentRange
-from raftq.storage.record import ENTRY, RESET, TRUNCATE, Record, corrupt
-from raftq.storage.segment import SegmentScan, scan_segment, segment_name, segment_sequence
-
-
-class JournalEntry(NamedTuple):
-    """One log entry, in the order of fields that PySyncObj's lists have."""
-
-    command: bytes
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
-    term: int
+from raftq.storage.record import ENTRY, RESET, TRUNCATE, corrupt
+from raftq.storage.segment import (
+    ScannedRecord,
+    SegmentScan,
+    scan_segment,
+    segment_name,
+    segment_sequence,
+)
 
 
 @dataclass(slots=True)
 class ReplayedLog:
     """The log as its records, read in order, leave it."""
 
-    entries: list[JournalEntry] = field(default_factory=list[JournalEntry])
     shape: LogShape = field(default_factory=LogShape)
     path: Path | None = None
     """The newest segment that was replayed."""
@@ -54,7 +53,7 @@ class ReplayedLog:
         """
         self.check_follows(scan)
         self.path, self.size_bytes = path, scan.valid_bytes
-        self.shape.segments.append(SegmentRange(sequence))
+        self.shape.segments.append(SegmentRange(sequence, scan.seed))
         for record in scan.records:
             if not self._apply(record):
                 raise corrupt(
@@ -63,20 +62,16 @@ class ReplayedLog:
                     f"entry {record.number} is there, {self.shape.next_index} was expected",
                 )
 
-    def _apply(self, record: Record) -> bool:
+    def _apply(self, record: ScannedRecord) -> bool:
         tag, index = record.tag, record.number
         if tag == ENTRY:
             if self.shape.next_index not in (None, index):
                 return False
-            self.shape.append(index)
-            self.entries.append(JournalEntry(record.body, index, record.term))
+            self.shape.append(index, record.term, record.offset, record.end - record.offset)
         elif tag == TRUNCATE:
             self.shape.truncate_after(index)
-            kept = index + 1 - self.entries[0].index if self.entries else 0
-            del self.entries[max(kept, 0) :]
         elif tag == RESET:
             self.shape.reset()
-            self.entries.clear()
         return True
 
 
@@ -105,9 +100,24 @@ def read_log(files: Files, folder: Path) -> ReplayedLog:
     sequences = segment_sequences(files, folder)
     for sequence in sequences:
         path = folder / segment_name(sequence)
-        scan = scan_segment(path, files.read(path), is_last=sequence == sequences[-1])
+        scan = scan_segment(path, read_file(files, path), is_last=sequence == sequences[-1])
         log.replay(path, sequence, scan)
     return log
+
+
+def read_entries(files: Files, folder: Path, log: ReplayedLog) -> Iterator[JournalEntry]:
+    """Yield the entries of a log, one at a time; its segments must stay where they are.
+
+    Raises:
+        CorruptRecord: An entry is damaged.
+    """
+    shape = log.shape
+    reader = EntryReader(files, folder, shape)
+    try:
+        for index in range(shape.first_index, shape.last_index + 1 if shape.last_index else 0):
+            yield reader.read(index)
+    finally:
+        reader.close()
 
 
 def recover(files: Files, folder: Path) -> tuple[ReplayedLog, int]:
@@ -124,7 +134,7 @@ def recover(files: Files, folder: Path) -> tuple[ReplayedLog, int]:
     for sequence in sequences:
         path = folder / segment_name(sequence)
         is_last = sequence == sequences[-1]
-        scan = scan_segment(path, files.read(path), is_last=is_last)
+        scan = scan_segment(path, read_file(files, path), is_last=is_last)
         if is_last and not scan.records:
             log.check_follows(scan)
             files.remove(path)

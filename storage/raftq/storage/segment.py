@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from raftq.protocol.versions import DATA_FORMAT_VERSION
 from raftq.storage.record import (
@@ -36,11 +36,23 @@ _RECORD_TAGS: Final = frozenset({ENTRY, TRUNCATE, RESET, SYNCED})
 _NAME: Final = re.compile(r"(\d{20})\.segment")
 
 
+class ScannedRecord(NamedTuple):
+    """A record of a segment whose checksums were right, without its body."""
+
+    tag: bytes
+    number: int
+    term: int
+    offset: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentScan:
     """What is in a segment."""
 
-    records: list[Record]
+    seed: int
+    """Of its records."""
+    records: list[ScannedRecord]
     valid_bytes: int
     """Bytes up to the torn end; 0 if the header itself is torn (nothing was ever promised)."""
     torn_bytes: int
@@ -88,7 +100,7 @@ def scan_segment(path: Path, data: bytes, *, is_last: bool) -> SegmentScan:
     header = read_record(data, 0, 0)
     if header is None or header.tag != FILE_HEADER:
         if is_last and len(data) <= HEADER_BYTES:
-            return SegmentScan([], 0, len(data), 0)
+            return SegmentScan(0, [], 0, len(data), 0)
         raise corrupt(path, 0, "its header is unreadable")
     check_format(path, header.term)
     if header.number != segment_sequence(path.name):
@@ -98,7 +110,7 @@ def scan_segment(path: Path, data: bytes, *, is_last: bool) -> SegmentScan:
 
 def _scan_records(path: Path, data: bytes, header: Record, *, is_last: bool) -> SegmentScan:
     seed = header.checksum
-    records: list[Record] = []
+    records: list[ScannedRecord] = []
     offset = header.end
     while offset < len(data):
         record = read_record(data, offset, seed)
@@ -110,6 +122,6 @@ def _scan_records(path: Path, data: bytes, header: Record, *, is_last: bool) -> 
             break
         if record.tag not in _RECORD_TAGS or record.synced_bytes > offset:
             raise corrupt(path, offset, f"a record makes no sense there: {record.tag!r}")
-        records.append(record)
+        records.append(ScannedRecord(record.tag, record.number, record.term, offset, record.end))
         offset = record.end
-    return SegmentScan(records, offset, len(data) - offset, header.synced_bytes)
+    return SegmentScan(seed, records, offset, len(data) - offset, header.synced_bytes)

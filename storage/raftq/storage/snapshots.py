@@ -3,27 +3,36 @@
 Owns the file's format, its atomic replacement and its verification. Does not own the chunks'
 meaning nor when a snapshot is taken. Invariants: `current.snapshot` is always whole: it was
 synced and read back before it got its name; each record's checksum continues the one before, so
-that no chunk can be missing, doubled or out of place.
+that no chunk can be missing, doubled or out of place; who holds a snapshot open can read it until
+it closes it, whatever takes its name meanwhile.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.versions import DATA_FORMAT_VERSION
+from raftq.protocol.versions import SNAPSHOT_FORMAT_VERSION, SNAPSHOT_FORMATS_READABLE
+from raftq.storage.chunk_index import ChunkIndex
 from raftq.storage.files import Files, sync_file, write_temporary
 from raftq.storage.record import FILE_HEADER, Record, corrupt
-from raftq.storage.record_chain import ChainFormat, decode_description, encode_chain, read_chain
+from raftq.storage.record_chain import (
+    ChainFormat,
+    Chunk,
+    decode_description,
+    encode_chain,
+    read_chain,
+)
 from raftq.storage.sync_job import sync_failed
 
-_FORMAT: Final = ChainFormat("snapshot", FILE_HEADER, DATA_FORMAT_VERSION, corrupt)
-
-
+_FORMAT: Final = ChainFormat(
+    "snapshot", FILE_HEADER, SNAPSHOT_FORMAT_VERSION, SNAPSHOT_FORMATS_READABLE, corrupt
+)
 _CURRENT: Final = "current.snapshot"
 _PREVIOUS: Final = "previous.snapshot"
+"""What older versions called the one before."""
 
 
 class SnapshotMeta(msgspec.Struct, array_like=True, frozen=True):
@@ -43,9 +52,9 @@ class SnapshotMeta(msgspec.Struct, array_like=True, frozen=True):
 
 
 class SnapshotStore:
-    """The snapshots of one node: the current one and the one before.
+    """The snapshot of one node.
 
-    Removes what an interrupted write left behind.
+    Removes what an interrupted write, or an older version, left behind.
 
     Args:
         files: The disk.
@@ -56,17 +65,18 @@ class SnapshotStore:
         self._files = files
         self._folder = folder
         self.current: Final = folder / _CURRENT
-        self.previous: Final = folder / _PREVIOUS
         names = files.names(folder)
         for name in names:
             if name.startswith(self.current.name + "."):
                 files.remove(folder / name)
-        if self.previous.name in names and self.current.name not in names:
-            # A crash between the two renames of `write`.
-            files.rename(self.previous, self.current)
+        if _PREVIOUS in names:
+            if self.current.name in names:
+                files.remove(folder / _PREVIOUS)
+            else:  # An older version crashed between the two renames that it needed.
+                files.rename(folder / _PREVIOUS, self.current)
         files.sync_folder(folder)
 
-    def write(self, meta: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+    def write(self, meta: SnapshotMeta, chunks: Iterable[Chunk]) -> None:
         """Write a snapshot and make it the current one, unless that is already newer. Blocks.
 
         Raises:
@@ -102,8 +112,8 @@ class SnapshotStore:
             pass
 
     def _make_current(self, path: Path) -> None:
-        if self.current.name in self._files.names(self._folder):
-            self._files.rename(self.current, self.previous)
+        # The one before is of no use any more: the log behind it is cut as soon as this one is
+        # durable. Until then a crash leaves either of the two under this name.
         self._files.rename(path, self.current)
         self._files.sync_folder(self._folder)
 
@@ -128,14 +138,24 @@ class SnapshotStore:
             return None
         return decode_meta(self.current, next(read_records(self._files, self.current)))
 
-    def load(self) -> tuple[SnapshotMeta, list[bytes]] | None:
-        """Return the current snapshot, every byte of it verified, or None if there is none.
+    def load(self) -> "OpenSnapshot | None":
+        """Open the current snapshot, or return None if there is none.
 
         Raises:
-            CorruptRecord: It is damaged.
+            CorruptRecord: It is damaged. Also raised while reading the chunks.
             UnsupportedFormat: Another version of raftq wrote it.
         """
         return _load(self._files, self.current)
+
+    def open_current(self) -> tuple[SnapshotMeta, ChunkIndex]:
+        """Open the current snapshot, which was verified when it was written.
+
+        Raises:
+            CorruptRecord: Its beginning is damaged.
+        """
+        opened = self.load()
+        assert opened is not None, "a snapshot that was written is there"
+        return opened.meta, opened.keyed
 
     def make_durable(self) -> None:
         """Make a file durable that someone else renamed onto `current`. Blocks.
@@ -150,23 +170,38 @@ class SnapshotStore:
             raise sync_failed(self.current, error) from error
 
 
-def read_snapshot(files: Files, folder: Path) -> tuple[SnapshotMeta, list[bytes]] | None:
+class OpenSnapshot(NamedTuple):
+    """A snapshot that is being read."""
+
+    meta: SnapshotMeta
+    chunks: Iterator[bytes]
+    """Those without a key; only reading them to the end verifies the file."""
+    keyed: ChunkIndex
+    """Reads the others, after that; to be closed."""
+
+
+def read_snapshot(files: Files, folder: Path) -> OpenSnapshot | None:
     """Return the snapshot that a stopped node would start from, as `load` does; changes nothing.
 
     Raises:
         CorruptRecord: It is damaged.
         UnsupportedFormat: Another version of raftq wrote it.
     """
-    # Between the two renames of `write`, only the one before is there.
+    # Between two renames of an older version, only the one before is there.
     return _load(files, folder / _CURRENT) or _load(files, folder / _PREVIOUS)
 
 
-def _load(files: Files, path: Path) -> tuple[SnapshotMeta, list[bytes]] | None:
+def _load(files: Files, path: Path) -> OpenSnapshot | None:
     if path.name not in files.names(path.parent):
         return None
-    records = read_records(files, path)
-    meta = decode_meta(path, next(records))
-    return meta, [record.body for record in records]
+    index = ChunkIndex(_FORMAT, files, path)
+    try:
+        records = index.read_all()
+        meta = decode_meta(path, next(records))
+    except BaseException:
+        index.close()
+        raise
+    return OpenSnapshot(meta, (record.body for record in records), index)
 
 
 def decode_meta(path: Path, record: Record) -> SnapshotMeta:
@@ -188,5 +223,5 @@ def read_records(files: Files, path: Path) -> Iterator[Record]:
     return read_chain(_FORMAT, files, path)
 
 
-def _encode(meta: SnapshotMeta, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _encode(meta: SnapshotMeta, chunks: Iterable[Chunk]) -> Iterator[bytes]:
     return encode_chain(_FORMAT, meta.last_index, meta.last_term, meta, chunks)

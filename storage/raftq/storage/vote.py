@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from raftq.protocol.versions import DATA_FORMAT_VERSION
-from raftq.storage.files import Files, replace_file
+from raftq.storage.files import Files, read_file, replace_file
 from raftq.storage.record import VOTE, check_format, corrupt, encode_record, read_record
 from raftq.storage.sync_job import sync_failed
 
@@ -38,7 +38,7 @@ class VoteFile:
         """
         if path.name not in files.names(path.parent):
             return cls(files, path, 0, None)
-        term, voted_for = read_vote(path, files.read(path))
+        term, voted_for = read_vote(path, read_file(files, path))
         # A crash between the rename and the sync of the folder may have left the name volatile.
         files.sync_folder(path.parent)
         return cls(files, path, term, voted_for)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftq.consensus.forked_child import ForkedChild
+from raftq.protocol.errors import CorruptRecord
 
 WAIT_SECONDS = 20.0
 PARENT = """
@@ -56,6 +57,36 @@ def test_a_job_that_raises_has_failed() -> None:
     child = ForkedChild()
     child.start(job)
     assert not until_ended(child)
+
+
+def test_a_job_that_meets_damage_stops_the_node() -> None:
+    def job() -> None:
+        raise CorruptRecord("a byte is wrong")
+
+    child = ForkedChild()
+    child.start(job)
+    with pytest.raises(CorruptRecord, match="is damaged"):
+        until_ended(child)
+    assert child.poll() is False, "it is told once"
+
+
+def test_a_child_has_the_files_that_it_was_given_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    given = [os.open(tmp_path / "file", os.O_RDONLY) for _ in range(3)]
+    other = os.open(tmp_path / "file", os.O_RDONLY)
+    (tmp_path / "file").unlink()
+
+    def job() -> None:
+        for each in given:
+            assert os.pread(each, 7, 0) == b"content"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(other)
+
+    child = ForkedChild()
+    child.start(job, [given[2], given[0], given[1], given[0], -1])
+    assert until_ended(child)
+    for each in (*given, other):
+        os.close(each)
 
 
 def test_a_stopped_child_is_gone() -> None:

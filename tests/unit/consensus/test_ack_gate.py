@@ -16,7 +16,6 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.journal = Journal.open(RealFiles(), folder)
-        self.journal.take_recovered()
         self.sent: list[NextIndex] = []
         self.counted: list[NextIndex] = []
         self.gate = AckGate(

@@ -7,7 +7,7 @@ import pytest
 
 from raftq.consensus.leader_clock import LeaderClock
 from raftq.consensus.proposer import Proposer
-from raftq.core.machine import Applied
+from raftq.core.applied import Applied, AppliedReply
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import (
     CommitTimeout,
@@ -16,6 +16,7 @@ from raftq.protocol.errors import (
     NotLeader,
     RaftqError,
     RateLimited,
+    StorageError,
 )
 from raftq.protocol.messages import CommandReply, Entry, FoundCluster, Founded, Rejected
 
@@ -30,12 +31,22 @@ class Bench:
     def __init__(self) -> None:
         self.entries: list[tuple[Entry, Done]] = []
         self.woken = 0
+        self.answer_error: StorageError | None = None
         self.proposer = Proposer(
-            self._propose, LeaderClock(lambda: 0.0, lambda: 77, lambda: 1), self._wake
+            self._propose,
+            LeaderClock(lambda: 0.0, lambda: 77, lambda: 1),
+            self._wake,
+            self._answer,
         )
 
     def _propose(self, entry: bytes, done: Done) -> None:
         self.entries.append((codec.decode_entry(entry), done))
+
+    def _answer(self, reply: AppliedReply) -> CommandReply:
+        if self.answer_error is not None:
+            raise self.answer_error
+        assert isinstance(reply, Founded)
+        return reply
 
     def _wake(self) -> None:
         self.woken += 1
@@ -199,6 +210,31 @@ def test_losing_leadership_resolves_everything_truthfully() -> None:
         bench.commit(0)  # The entry was committed after all: too late to tell.
         bench.proposer.flush()
         assert len(bench.entries) == 1
+
+    run(body)
+
+
+def test_callers_of_an_unreadable_payload_hear_that_the_leader_stops() -> None:
+    async def body(bench: Bench) -> None:
+        replies = bench.submit("a", "b")
+        bench.proposer.flush()
+        bench.answer_error = StorageError("the payload cannot be read")
+        with pytest.raises(StorageError, match="cannot be read"):
+            bench.commit(0)
+        bench.proposer.lose_leadership()  # As a replica does when it stops.
+        assert errors_of(replies) == [LeadershipLost] * 2
+
+    run(body)
+
+
+def test_no_payload_is_read_for_a_caller_who_has_gone() -> None:
+    async def body(bench: Bench) -> None:
+        (reply,) = bench.submit("a")
+        bench.proposer.flush()
+        reply.cancel()
+        bench.answer_error = StorageError("somebody asked")
+        bench.commit(0)
+        assert bench.proposer.is_idle
 
     run(body)
 

@@ -1,10 +1,11 @@
 """The log as PySyncObj sees it, on a disk in memory."""
 
 import pytest
-from tests.support.raft_pieces import open_log, sync
+from tests.support.raft_pieces import JOURNAL, open_log, sync
 
 from raftq.protocol import limits
 from raftq.protocol.errors import CorruptRecord
+from raftq.storage.journal import JournalEntry
 from raftq.storage.snapshots import SnapshotMeta
 from raftq.testing.memory_files import MemoryFiles
 
@@ -104,7 +105,7 @@ def test_an_open_slice_is_one_message_s_worth(monkeypatch: pytest.MonkeyPatch) -
     log = open_log(disk(1, *[1] * 6))
     monkeypatch.setattr(limits, "ENTRIES_PER_MESSAGE_MAX", 4)
     assert [each.index for each in log[1:]] == [2, 3, 4, 5]
-    monkeypatch.setattr(limits, "ENTRY_BYTES_TARGET", 9)
+    monkeypatch.setattr(limits, "MESSAGE_BYTES_TARGET", 9)
     assert [each.index for each in log[1:]] == [2, 3, 4]
 
 
@@ -112,7 +113,7 @@ def test_an_open_slice_shows_that_something_follows_however_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     log = open_log(disk(1, 1, 1, 1))
-    monkeypatch.setattr(limits, "ENTRY_BYTES_TARGET", 1)
+    monkeypatch.setattr(limits, "MESSAGE_BYTES_TARGET", 1)
     assert [each.index for each in log[0:]] == [1, 2]
 
 
@@ -140,3 +141,54 @@ def test_nothing_but_the_first_entry_is_known_to_be_committed_at_start() -> None
     files = disk(1, 1, 1, 1)
     open_log(files).setRaftCommitIndex(3)
     assert open_log(files).getRaftCommitIndex() == 1
+
+
+def test_what_one_turn_applies_is_bounded_and_the_rest_comes_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = open_log(disk(1, *[1] * 9))
+    monkeypatch.setattr(limits, "APPLY_BYTES_PER_TURN", 10)
+    assert [each.index for each in log[0:9]] == [1, 2, 3]
+    monkeypatch.setattr(limits, "APPLY_BYTES_PER_TURN", 1)
+    assert [each.index for each in log[0:9]] == [1]
+    assert [each.index for each in log[3:5]] == [4, 5], "two are asked for together with a reason"
+
+
+def test_old_commands_are_on_the_disk_only_and_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOG_CACHE_BYTES", 0)
+    files = disk(1, 1, 1, 2)
+    log = open_log(files)
+    log.add(b"new", 4, 2)
+    assert [each.command for each in log[0:2]] == [b"old1", b"old2"]
+    assert log.command_at(4) == b"new", "what is not written yet is in memory"
+    sync(log)
+    log.add(b"newer", 5, 2)
+    assert [log.command_at(index) for index in (3, 4, 5)] == [b"old3", b"new", b"newer"]
+    assert [each.command for each in log[1:]] == [b"old2", b"old3", b"new", b"newer"]
+
+
+def test_a_command_that_rotted_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOG_CACHE_BYTES", 0)
+    files = disk(1, 1, 1)
+    log = open_log(files)
+    segment = JOURNAL / files.names(JOURNAL)[0]
+    files.flip_bit(segment, 8 * files.read(segment).index(b"old1"))
+    entry = log[0:2][0]
+    assert (entry[1], entry[2]) == (1, 1), "index and term are in memory"
+    with pytest.raises(CorruptRecord, match="entry 1 is unreadable"):
+        entry[0]
+
+
+def test_an_entry_on_the_disk_equals_the_same_entry_in_memory() -> None:
+    log = open_log(disk(1, 1, 1, 2), snapshot(1, 1))
+    assert log[0] == JournalEntry(b"previous", 0, 1) and log[0] != JournalEntry(b"other", 0, 1)
+    assert log[2] == JournalEntry(b"old2", 2, 1) and log[2] != JournalEntry(b"old2", 3, 1)
+    assert log[2] == log[2] and log[2] != b"old2"
+
+
+def test_a_cut_log_has_its_new_end() -> None:
+    log = open_log(disk(1, 1, 1, 2))
+    log.deleteEntriesFrom(2)
+    assert (log[-1].index, log[-1].command, log.last_term) == (2, b"old2", 1)
+    log.add(b"other", 3, 5)
+    assert (log.command_at(3), log.term_at(3), log[-1].term) == (b"other", 5, 5)

@@ -1,12 +1,13 @@
 """When a snapshot counts as written, and what is loaded back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from tests.support.machines import Driver
+from tests.support.machines import LEASE_MS, entry, task_id
 
 from raftq.consensus.raft.engine import (
+    ENTRY_COMMAND,
     SNAPSHOT_FAILED,
     SNAPSHOT_IDLE,
     SNAPSHOT_WRITING,
@@ -16,7 +17,19 @@ from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.members import MemberList
 from raftq.consensus.replicated_state import ReplicatedState
 from raftq.consensus.snapshotter import Snapshotter
+from raftq.core.machine import Machine
+from raftq.protocol import limits
 from raftq.protocol.errors import CorruptRecord
+from raftq.protocol.messages import (
+    Ack,
+    AckItem,
+    Command,
+    CommandReply,
+    Enqueue,
+    Lease,
+    Leased,
+    NewTask,
+)
 from raftq.storage.journal import JournalEntry
 from raftq.storage.snapshots import SnapshotStore
 from raftq.testing.memory_files import MemoryFiles
@@ -40,11 +53,14 @@ class Job:
     def __init__(self) -> None:
         self.job: Callable[[], None] | None = None
         self.outcome: bool | None = None
+        self.damage: CorruptRecord | None = None
 
-    def start(self, job: Callable[[], None]) -> None:
+    def start(self, job: Callable[[], None], keep: Collection[int]) -> None:
         self.job, self.outcome = job, None
 
     def poll(self) -> bool | None:
+        if self.damage is not None:
+            raise self.damage
         return self.outcome
 
     def stop(self) -> None:
@@ -62,9 +78,9 @@ class Bench:
     def __init__(self) -> None:
         self.files = MemoryFiles()
         self.job, self.now, self.passed = Job(), 100.0, True
-        self.state = ReplicatedState(NoIdentity())
-        driver = Driver(self.state.machine)
-        driver.enqueue(1, 2)
+        self.entries: dict[int, bytes] = {}
+        self.state = ReplicatedState(NoIdentity(), self.entries.__getitem__, list)
+        self.apply(5, Enqueue("q", [NewTask(task_id(number), b"payload") for number in (1, 2)]))
         self.snapshotter = Snapshotter(
             SnapshotStore(self.files, FOLDER),
             MemberHistory(MemberList.of_voters({"n1": "127.0.0.1:7621"})),
@@ -73,6 +89,19 @@ class Bench:
             lambda: self.now,
             lambda index: self.passed,
         )
+
+    def apply(self, index: int, *commands: Command) -> list[CommandReply]:
+        """Apply an entry of the log, and answer its callers."""
+        raw = entry(*commands)
+        self.entries[index] = bytes([ENTRY_COMMAND]) + raw
+        applied = self.state.apply(index, raw)
+        return [self.state.answer(reply) for reply in applied.replies]
+
+    def lease(self, index: int, count: int) -> list[bytes]:
+        """Return the payloads of the next tasks."""
+        (leased,) = self.apply(index, Lease(["q"], count, LEASE_MS, "w", f"r{index}"))
+        assert isinstance(leased, Leased)
+        return [each.payload for each in leased.leases]
 
     def write(self) -> None:
         self.snapshotter.begin(LAST, PREVIOUS)
@@ -171,3 +200,88 @@ def test_a_damaged_received_file_leaves_the_current_one(bench: Bench) -> None:
     with pytest.raises(CorruptRecord):
         bench.snapshotter.adopt(received)
     assert bench.snapshotter.load() == (LAST, PREVIOUS)
+
+
+@pytest.fixture
+def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PAYLOAD_CACHE_BYTES", 0)
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_payloads_are_read_from_the_log_until_the_snapshot_is_written(bench: Bench) -> None:
+    bench.snapshotter.begin(LAST, PREVIOUS)
+    assert bench.lease(8, 1) == [b"payload"]
+    bench.job.finish()
+    assert bench.snapshotter.poll() == SNAPSHOT_WRITTEN
+    bench.entries.clear()
+    assert bench.lease(9, 1) == [b"payload"], "the log may be cut now"
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_tasks_enqueued_while_a_snapshot_is_written_stay_in_the_log(bench: Bench) -> None:
+    bench.snapshotter.begin(LAST, PREVIOUS)
+    bench.apply(8, Enqueue("q", [NewTask(task_id(3), b"later")]))
+    bench.job.finish()
+    assert bench.snapshotter.poll() == SNAPSHOT_WRITTEN
+    del bench.entries[5]
+    assert bench.lease(9, 3) == [b"payload", b"payload", b"later"]
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_a_loaded_machine_finds_its_payloads_in_the_snapshot(bench: Bench) -> None:
+    bench.lease(6, 1)
+    bench.apply(7, Ack([AckItem(1)]))
+    bench.write()
+    bench.entries.clear()
+    bench.snapshotter.load()
+    bench.apply(8, Enqueue("q", [NewTask(task_id(3), b"new")]))
+    assert bench.lease(9, 3) == [b"payload", b"new"]
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_a_second_snapshot_takes_payloads_from_the_first_and_from_the_log(bench: Bench) -> None:
+    bench.write()
+    bench.apply(8, Enqueue("q", [NewTask(task_id(3), b"new")]))
+    bench.snapshotter.begin(JournalEntry(b"last", 9, 3), LAST)
+    bench.job.finish()
+    assert bench.snapshotter.poll() == SNAPSHOT_WRITTEN
+    bench.entries.clear()
+    assert bench.lease(10, 3) == [b"payload", b"payload", b"new"]
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_a_newer_snapshot_in_the_place_of_the_written_one_is_not_used(bench: Bench) -> None:
+    """Its payloads are those of another state, which may lack one that this machine has."""
+    bench.snapshotter.begin(LAST, PREVIOUS)
+    meta = bench.snapshotter.describe(JournalEntry(b"x", 99, 3), LAST)
+    SnapshotStore(bench.files, FOLDER).write(meta, Machine().dump())
+    bench.job.finish()
+    assert bench.snapshotter.poll() == SNAPSHOT_FAILED
+    assert bench.lease(8, 2) == [b"payload", b"payload"]
+
+
+def test_a_long_snapshot_is_taken_into_use_in_steps(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PAYLOAD_CHUNK_BYTES", 1)
+    bench.apply(6, Enqueue("q", [NewTask(task_id(n), b"many") for n in range(10, 610)]))
+    bench.snapshotter.begin(LAST, PREVIOUS)
+    bench.job.finish()
+    states = [bench.snapshotter.poll() for _ in range(3)]
+    assert states == [SNAPSHOT_WRITING, SNAPSHOT_WRITING, SNAPSHOT_WRITTEN]
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_a_payload_that_rotted_reaches_nobody(bench: Bench) -> None:
+    bench.write()
+    content = bench.files.read(bench.snapshotter.path)
+    bench.files.flip_bit(bench.snapshotter.path, 8 * content.rindex(b"payload"))
+    with pytest.raises(CorruptRecord, match=r"current\.snapshot is damaged"):
+        bench.lease(8, 2)
+
+
+def test_damage_that_the_writer_meets_stops_the_node(bench: Bench) -> None:
+    bench.snapshotter.begin(LAST, PREVIOUS)
+    bench.job.damage = CorruptRecord("somewhere")
+    with pytest.raises(CorruptRecord, match="somewhere"):
+        bench.snapshotter.poll()

@@ -6,12 +6,13 @@ import msgspec
 import pytest
 from tests.support.machines import Driver, entry, task_id
 
+from raftq.core.applied import AppliedReply
 from raftq.core.machine import Machine
+from raftq.core.payloads import PayloadsInMemory
 from raftq.core.state import State
 from raftq.protocol import limits
 from raftq.protocol.messages import (
     Command,
-    CommandReply,
     Enqueue,
     Enqueued,
     FoundCluster,
@@ -167,7 +168,7 @@ def test_the_first_identity_counts() -> None:
 class _Broken(Machine):
     """A machine with a bug, and with no memory left, for two queue names."""
 
-    def execute(self, command: Command) -> CommandReply:
+    def execute(self, command: Command) -> AppliedReply:
         if isinstance(command, Enqueue) and command.queue == "bug":
             raise ZeroDivisionError("bug")
         if isinstance(command, Enqueue) and command.queue == "memory":
@@ -185,13 +186,41 @@ def test_a_bug_in_one_command_is_counted_and_stops_no_other() -> None:
     assert isinstance(created, Enqueued)
 
 
+def test_a_bug_in_enqueues_that_are_done_together_is_counted_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> bool:
+        raise ZeroDivisionError("bug")
+
+    machine = Machine()
+    monkeypatch.setattr(State, "enqueue", broken)
+    commands = [Enqueue("q", [NewTask(task_id(number), b"")]) for number in (1, 2, 3)]
+    applied = machine.apply(entry(*commands, FoundCluster("c")))
+    assert applied.errors == 3
+    assert applied.replies == [*[Rejected("internal", "ZeroDivisionError: bug")] * 3, Founded("c")]
+
+
 def test_lack_of_memory_is_no_rejection_because_other_replicas_have_some() -> None:
     with pytest.raises(MemoryError):
         _Broken().apply(entry(Enqueue("memory", [NewTask(task_id(1), b"")])))
 
 
+def test_lack_of_memory_passes_from_enqueues_that_are_done_together_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def out_of_memory(*_: object) -> bool:
+        raise MemoryError
+
+    machine = Machine()
+    monkeypatch.setattr(State, "enqueue", out_of_memory)
+    with pytest.raises(MemoryError):
+        machine.apply(entry(*[Enqueue("q", [NewTask(task_id(n), b"")]) for n in (1, 2)]))
+
+
 def test_an_illegal_move_is_refused_by_the_state() -> None:
-    state = State()
-    task = state.enqueue("q", NewTask(task_id(1), b""), 0)
+    state = State(PayloadsInMemory())
+    queue = state.add_queue("q")
     with pytest.raises(AssertionError, match="illegal move"):
-        state._move(task, TaskState.DONE)  # pyright: ignore[reportPrivateUsage]
+        state._move(  # pyright: ignore[reportPrivateUsage]
+            queue, TaskState.READY, TaskState.DONE
+        )

@@ -4,7 +4,15 @@ import pytest
 from tests.support.machines import Driver, task_id
 
 from raftq.protocol import limits
-from raftq.protocol.messages import Enqueue, EnqueuedTask, NewTask, Rejected, TaskState
+from raftq.protocol.messages import (
+    Command,
+    Enqueue,
+    EnqueuedTask,
+    Lease,
+    NewTask,
+    Rejected,
+    TaskState,
+)
 
 
 @pytest.fixture
@@ -118,3 +126,49 @@ def test_a_forgotten_id_is_new_again(driver: Driver) -> None:
     assert driver.ack(lease.token).state is TaskState.DONE
     counts = driver.machine.queue("q")
     assert (counts.enqueued, counts.counts["done"]) == (2, 2)
+
+
+def _tasks(*numbers: int, payload: bytes = b"payload") -> list[NewTask]:
+    return [NewTask(task_id(number), payload) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        pytest.param([Enqueue("q", _tasks(n)) for n in range(1, 9)], id="all are new"),
+        pytest.param(
+            [Enqueue("q", _tasks(1, 2)), Enqueue("q", _tasks(3, 2)), Enqueue("q", _tasks(4))],
+            id="one repeats a task of another",
+        ),
+        pytest.param(
+            [Enqueue("q", _tasks(1)), Enqueue("q", _tasks(2, 2)), Enqueue("q", _tasks(3))],
+            id="one names a task twice",
+        ),
+        pytest.param(
+            [Enqueue("q", _tasks(1)), Enqueue("q", _tasks(1, 5, payload=b"other"))],
+            id="one contradicts another",
+        ),
+        pytest.param(
+            [Enqueue("r", _tasks(1)), Enqueue("r", _tasks(2)), Enqueue("q", _tasks(2, 3))],
+            id="to several queues",
+        ),
+        pytest.param(
+            [Enqueue("q", _tasks(1)), Lease(["q"], 5, 1_000, "w", "r"), Enqueue("q", _tasks(2))],
+            id="with something between",
+        ),
+        pytest.param(
+            [Enqueue(name, _tasks(n)) for n, name in enumerate(["a", "a", "b", "b", "c", "c"], 1)],
+            id="to more queues than there may be",
+        ),
+    ],
+)
+def test_enqueues_of_one_entry_do_what_those_of_several_do(
+    commands: list[Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "QUEUES_MAX", 2)
+    together, apart = Driver(), Driver()
+    replies = together.apply(*commands).replies
+    assert replies == [reply for command in commands for reply in apart.apply(command).replies]
+    together.apply()
+    apart.apply()
+    assert together.hashes() == apart.hashes()

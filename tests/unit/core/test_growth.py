@@ -3,6 +3,8 @@
 import pytest
 from tests.support.machines import LEASE_MS, Driver, task_id
 
+from raftq.core.id_table import RECORDS_PER_BUCKET
+from raftq.core.rows import ROW_BYTES, ROWS_PER_CHUNK
 from raftq.core.state import State
 from raftq.core.task import Task
 from raftq.core.timers import Timers
@@ -47,6 +49,9 @@ def test_a_hundred_thousand_cycles_leave_nothing_but_their_outcomes(
     state = _state(driver)
     assert driver.machine.queue("q").counts["done"] == 100_000
     assert len(state.tasks) == len(state.outcomes) == len(state.by_token) == 1_000
+    assert len(state.tasks.objects) == 1_000 and len(state.tasks.rows) == 0
+    assert state.tasks.rows.chunk_bytes <= ROWS_PER_CHUNK * ROW_BYTES
+    assert state.tasks.ids.buckets <= 1_000 * 4 // RECORDS_PER_BUCKET + 1
     assert _heap_size(state.leases) <= GARBAGE_MAX
     assert driver.machine.live_tasks == driver.machine.live_payload_bytes == 0
     kept = 7 * limits.LEASE_REQUESTS_KEPT_PER_WORKER
@@ -82,7 +87,7 @@ def test_giving_back_for_ever_leaves_one_token_for_each_task(driver: Driver) -> 
         driver.wall_at_ms += 1
     state = _state(driver)
     assert len(state.by_token) == 2
-    assert _heap_size(state.leases) <= GARBAGE_MAX and _heap_size(state.scheduled) <= GARBAGE_MAX
+    assert _heap_size(state.leases) <= GARBAGE_MAX and len(state.scheduled) <= 2
     assert state.requests.requests_kept == limits.LEASE_REQUESTS_KEPT_PER_WORKER
 
 

@@ -27,11 +27,14 @@ def healthy() -> State:
 
 
 def task(state: State, number: int) -> Task:
-    return state.tasks[task_id(number)]
+    """Return the task of a number, as an object that can be made wrong."""
+    found = state.tasks.get(state.tasks.find(task_id(number)))
+    state.tasks.own(found)
+    return found
 
 
 def lose(number: int) -> Callable[[State], object]:
-    return lambda state: state.tasks.pop(task_id(number))
+    return lambda state: state.tasks.forget(task(state, number))
 
 
 def set_state(number: int, value: TaskState) -> Callable[[State], None]:
@@ -41,8 +44,39 @@ def set_state(number: int, value: TaskState) -> Callable[[State], None]:
     return corrupt
 
 
+def lose_row(number: int) -> Callable[[State], None]:
+    return lambda state: state.tasks.rows.remove(state.tasks.find(task_id(number)))
+
+
+def lose_id(number: int) -> Callable[[State], None]:
+    def corrupt(state: State) -> None:
+        state.tasks.ids.remove(task_id(number), state.tasks.find(task_id(number)))
+
+    return corrupt
+
+
+def _is_kept_twice(state: State) -> None:
+    ready = state.tasks.get(state.tasks.find(task_id(READY)))
+    state.tasks.objects[ready.sequence] = ready
+
+
+def _is_a_row_after_a_lease(state: State) -> None:
+    leased = task(state, LEASED)
+    del state.tasks.objects[leased.sequence]
+    leased.state = TaskState.READY
+    state.tasks.rows.restore(leased, 0)
+
+
+def _has_another_queue_number(state: State) -> None:
+    state.queues["q"].number = 1
+
+
+def _starts_twice(state: State) -> None:
+    state.scheduled.add(5, state.tasks.find(task_id(SCHEDULED)))
+
+
 def _stands_twice(state: State) -> None:
-    state.queues["q"].push_back(task(state, READY))
+    state.queues["q"].push_back(task(state, READY).sequence, 5)
 
 
 def _leaves_the_line(state: State) -> None:
@@ -75,7 +109,7 @@ def _forgets_a_lease_timer(state: State) -> None:
 
 
 def _forgets_a_start_timer(state: State) -> None:
-    state.scheduled.forget()
+    state.scheduled.pop_due(2**60)
 
 
 def _token_of_another(state: State) -> None:
@@ -105,13 +139,21 @@ def _outcome_is_kept_for_ever(state: State) -> None:
 
 
 def _token_of_a_forgotten_task(state: State) -> None:
-    gone = Task(99, "q", task_id(99), b"")
+    gone = Task(99, "q", task_id(99), 0)
     state.by_token[gone.token] = gone
 
 
 @pytest.mark.parametrize(
     "corrupt",
     [
+        lose_row(READY),
+        lose_row(SCHEDULED),
+        lose_id(READY),
+        lose_id(LEASED),
+        _is_kept_twice,
+        _is_a_row_after_a_lease,
+        _has_another_queue_number,
+        _starts_twice,
         lose(READY),
         lose(LEASED),
         lose(SCHEDULED),

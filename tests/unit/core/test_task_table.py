@@ -2,9 +2,10 @@
 
 from tests.support.machines import LEASE_MS, Driver
 
+from raftq.core.payloads import PayloadsInMemory
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
-from raftq.core.task import STATE_NUMBERS, TRANSITIONS, Task
+from raftq.core.task import STATE_NUMBERS, TRANSITIONS
 from raftq.protocol.messages import TaskState
 
 IMPLEMENTED = {
@@ -47,12 +48,14 @@ def test_commands_and_time_make_exactly_the_moves_of_the_table() -> None:
     seen: set[tuple[TaskState | None, TaskState]] = set()
 
     class Watching(State):
-        def _move(self, task: Task, state: TaskState) -> ReadyQueue:
-            seen.add((task.state, state))
-            return super()._move(task, state)
+        def _move(
+            self, queue: ReadyQueue, old: TaskState | None, new: TaskState, tasks: int = 1
+        ) -> None:
+            seen.add((old, new))
+            super()._move(queue, old, new, tasks)
 
     driver = Driver()
-    driver.machine._state = Watching()  # pyright: ignore[reportPrivateUsage]
+    driver.machine._state = Watching(PayloadsInMemory())  # pyright: ignore[reportPrivateUsage]
     driver.enqueue(1, 2, 3, 4, attempts_max=1)
     driver.enqueue(5, delay_ms=1)
     driver.pass_wall_ms(1)

@@ -8,7 +8,7 @@ from tests.support.asyncs import asynchronous, turns, within
 from tests.support.fake_replica import FakeReplica
 
 from raftq.consensus.contract import ReplicaView
-from raftq.core.machine import Applied
+from raftq.core.applied import Applied
 from raftq.protocol import limits
 from raftq.protocol.errors import LeadershipLost, NotLeader, RateLimited
 from raftq.protocol.messages import (

@@ -43,7 +43,7 @@ class ModelledJournal:
     def start(self) -> None:
         """Open the journal, check what it recovered; from now on that is what is durable."""
         journal = Journal.open(self.disk, FOLDER, segment_bytes=self._segment_bytes)
-        recovered = journal.take_recovered()
+        recovered = list(journal.entries())
         self.check_recovered(recovered)
         assert (journal.first_index, journal.last_index) == _ends(recovered)
         if recovered:
@@ -113,12 +113,19 @@ class ModelledJournal:
             states = len(self.states)
             job.run()
             self.opened.finish_sync(job)
+            self.check_written()
             self.durable = states - 1
             self.check_durable_index()
 
     def write_only(self) -> None:
         """Write to the page cache without syncing; only a restart may follow."""
         self.opened.begin_sync()
+
+    def check_written(self) -> None:
+        """Fail unless every entry that was written reads back as it was appended."""
+        first, last = self.opened.first_index, self.opened.written_index
+        written = [each for each in self.entries if first <= each.index <= last]
+        assert [self.opened.read(each.index) for each in written] == written
 
     def check_durable_index(self) -> None:
         """Fail unless the durable index stands where the durable state and the newest agree."""

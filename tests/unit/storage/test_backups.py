@@ -7,7 +7,7 @@ import pytest
 from raftq.protocol.errors import CorruptRecord, UnsupportedFormat
 from raftq.protocol.versions import BACKUP_FORMAT_VERSION
 from raftq.storage.backups import BackupMeta, encode_backup, is_backup, read_backup, write_backup
-from raftq.storage.files import RealFiles
+from raftq.storage.files import ReadableFile, RealFiles
 from raftq.storage.inspect import inspect_path
 from raftq.storage.record import BACKUP_HEADER, encode_record
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
@@ -25,8 +25,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def read_all(path: Path) -> tuple[BackupMeta, list[bytes]]:
-    meta, chunks = read_backup(FILES, path)
-    return meta, list(chunks)
+    opened = read_backup(FILES, path)
+    try:
+        return opened.meta, list(opened.chunks)
+    finally:
+        opened.keyed.close()
 
 
 def test_what_was_written_is_read(path: Path) -> None:
@@ -88,8 +91,9 @@ def test_a_backup_that_reads_back_wrong_takes_no_name(tmp_path: Path) -> None:
     class Forgetful(RealFiles):
         """A disk that loses the end of what it was given."""
 
-        def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
-            return super().read(path, offset, size)[:-1]
+        def open_read(self, path: Path) -> ReadableFile:
+            path.write_bytes(path.read_bytes()[:-1])
+            return super().open_read(path)
 
     with pytest.raises(CorruptRecord):
         write_backup(Forgetful(), tmp_path / "a.backup", META, CHUNKS)

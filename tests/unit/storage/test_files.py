@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.snapshots import load_all
 
 from raftq.protocol.errors import SyncFailed
-from raftq.storage.files import Files, RealFiles, replace_file
+from raftq.storage.files import Files, RealFiles, read_file, replace_file
 from raftq.storage.journal import Journal
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
 from raftq.storage.vote import VoteFile
@@ -28,11 +29,15 @@ def test_writes_append_and_reads_take_a_part(files: Files, tmp_path: Path) -> No
         file.write(part)
         file.sync()
         file.close()
-    assert files.read(path) == b"onetwothree"
-    assert files.read(path, 3, 3) == b"two"
-    assert files.read(path, 6) == b"three"
-    assert files.read(path, 6, 99) == b"three"
-    assert files.read(path, 99, 1) == b""
+    assert read_file(files, path) == b"onetwothree"
+    opened = files.open_read(path)
+    assert opened.read_at(3, 3) == b"two"
+    assert opened.read_at(6, 99) == b"three"
+    assert opened.read_at(99, 1) == b""
+    files.rename(path, path.with_name("other"))
+    files.remove(path.with_name("other"))
+    assert opened.read_at(0, 3) == b"one", "what is open stays readable"
+    opened.close()
 
 
 def test_names_are_sorted_and_follow_renames_and_removals(files: Files, tmp_path: Path) -> None:
@@ -51,11 +56,11 @@ def test_a_truncated_file_is_appended_to_at_its_new_end(files: Files, tmp_path: 
     file = files.open_append(tmp_path / "file")
     file.write(b"x")
     file.close()
-    assert files.read(tmp_path / "file") == b"12x"
+    assert read_file(files, tmp_path / "file") == b"12x"
 
 
 def test_a_missing_file_is_an_os_error(files: Files, tmp_path: Path) -> None:
-    for operation in (files.read, files.remove):
+    for operation in (files.open_read, files.remove):
         with pytest.raises(FileNotFoundError):
             operation(tmp_path / "missing")
 
@@ -65,7 +70,7 @@ def test_a_replaced_file_never_mixes_with_a_leftover(files: Files, tmp_path: Pat
     leftover.write(b"leftover")
     leftover.close()
     replace_file(files, tmp_path / "file", b"content")
-    assert files.read(tmp_path / "file") == b"content"
+    assert read_file(files, tmp_path / "file") == b"content"
     assert files.names(tmp_path) == ["file"]
 
 
@@ -93,7 +98,7 @@ def test_the_whole_of_storage_works_on_the_real_disk(tmp_path: Path) -> None:
     for round_number in range(3):
         journal = Journal.open(files, tmp_path, segment_bytes=100)
         last = round_number * 10
-        assert [entry.index for entry in journal.take_recovered()] == list(range(1, last + 1))
+        assert [entry.index for entry in list(journal.entries())] == list(range(1, last + 1))
         for index in range(last + 1, last + 11):
             journal.append(index, 1, b"command")
             job = journal.begin_sync()
@@ -107,7 +112,7 @@ def test_the_whole_of_storage_works_on_the_real_disk(tmp_path: Path) -> None:
         vote.store(round_number + 1, "n1")
         store = SnapshotStore(files, tmp_path)
         store.write(meta, [b"chunk"] * round_number)
-        assert store.load() == (meta, [b"chunk"] * round_number)
+        assert load_all(store) == (meta, [b"chunk"] * round_number)
 
 
 def test_a_disk_that_refuses_a_sync_stops_the_journal(

@@ -33,7 +33,7 @@ def _append(journal: Journal, *indices: int) -> None:
 
 
 def _indices(journal: Journal) -> list[int]:
-    return [entry.index for entry in journal.take_recovered()]
+    return [entry.index for entry in list(journal.entries())]
 
 
 def test_recovered_entries_have_the_order_of_fields_that_pysyncobj_indexes() -> None:
@@ -41,17 +41,70 @@ def test_recovered_entries_have_the_order_of_fields_that_pysyncobj_indexes() -> 
     journal = _open(disk)
     journal.append(7, 3, b"x")
     _sync(journal)
-    assert _open(disk).take_recovered() == [JournalEntry(b"x", 7, 3)] == [(b"x", 7, 3)]
+    assert list(_open(disk).entries()) == [JournalEntry(b"x", 7, 3)] == [(b"x", 7, 3)]
 
 
-def test_recovered_entries_are_handed_over_once() -> None:
+def test_an_entry_can_be_read_as_soon_as_it_is_written() -> None:
+    journal = _open(MemoryFiles())
+    _append(journal, 1, 2)
+    assert journal.written_index == 0
+    job = journal.begin_sync()
+    assert job is not None
+    assert journal.read(2) == (b"command 2", 2, 1)
+    _append(journal, 3)
+    assert (journal.written_index, journal.last_index) == (2, 3)
+
+
+def test_an_entry_that_was_damaged_since_it_was_written_is_not_returned() -> None:
     disk = MemoryFiles()
     journal = _open(disk)
-    _append(journal, 1)
+    _append(journal, 1, 2)
+    _sync(journal)
+    segment = FOLDER / segment_name(1)
+    place = disk.read(segment).index(b"command 2")
+    disk.flip_bit(segment, 8 * place)
+    assert journal.read(1).command == b"command 1"
+    with pytest.raises(CorruptRecord, match="entry 2 is unreadable") as raised:
+        journal.read(2)
+    assert raised.value.facts["offset"] == place - HEAD_BYTES
+
+
+def test_a_segment_that_was_dropped_can_be_read_by_who_has_it_open() -> None:
+    disk = MemoryFiles()
+    journal = _open(disk, segment_bytes=1)
+    for index in (1, 2, 3):
+        _append(journal, index)
+        _sync(journal)
+    path = FOLDER / segment_name(1)
+    held, content = disk.open_read(path), disk.read(path)
+    journal.drop_through(2)
+    _sync(journal)
+    assert path.name not in disk.names(FOLDER)
+    assert held.read_at(0, 1_000) == content
+    assert journal.read(3).command == b"command 3"
+
+
+def test_entries_are_found_by_their_first_byte() -> None:
+    disk = MemoryFiles()
+    journal = _open(disk)
+    for index, command in enumerate((b"a1", b"", b"b", b"a"), 1):
+        journal.append(index, 1, command)
+    _sync(journal)
+    assert list(_open(disk).indexes_of(b"a")) == [1, 4]
+
+
+def test_a_restarted_journal_reads_entries_of_all_its_segments() -> None:
+    disk = MemoryFiles()
+    journal = _open(disk, segment_bytes=1)
+    for index in (1, 2, 3):
+        _append(journal, index)
+        _sync(journal)
+    journal.truncate_after(2)
+    journal.append(3, 2, b"other")
     _sync(journal)
     journal = _open(disk)
-    assert _indices(journal) == [1]
-    assert _indices(journal) == []
+    assert [journal.read(index)[0] for index in (3, 1, 2)] == [b"other", b"command 1", b"command 2"]
+    assert (journal.term_at(3), journal.bytes_at(3)) == (2, 5)
 
 
 def test_an_empty_journal_has_no_entries_and_nothing_to_sync() -> None:
@@ -242,7 +295,7 @@ def test_the_loop_appends_and_truncates_while_a_sync_blocks() -> None:
     thread.join(10)
     journal.finish_sync(job)
     _sync(journal)
-    assert [(e.index, e.command) for e in _open(disk).take_recovered()] == [
+    assert [(e.index, e.command) for e in list(_open(disk).entries())] == [
         (index, b"command %d" % index) for index in (1, 2, 3, 4)
     ]
 

@@ -34,7 +34,7 @@ def _journal(*batches: list[bytes], segment_bytes: int = 10_000) -> MemoryFiles:
 
 
 def _recover(disk: MemoryFiles) -> list[JournalEntry]:
-    return Journal.open(disk, FOLDER).take_recovered()
+    return list(Journal.open(disk, FOLDER).entries())
 
 
 def _commands(disk: MemoryFiles) -> list[bytes]:

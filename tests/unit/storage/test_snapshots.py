@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.support.snapshots import load_all
 from tests.unit.storage.crash_search import (
     Check,
     Killed,
@@ -17,7 +18,7 @@ from tests.unit.storage.crash_search import (
 )
 
 from raftq.protocol.errors import CorruptRecord, StorageError, SyncFailed, UnsupportedFormat
-from raftq.protocol.versions import DATA_FORMAT_VERSION
+from raftq.protocol.versions import SNAPSHOT_FORMAT_VERSION, SNAPSHOT_FORMATS_READABLE
 from raftq.storage.record import (
     FILE_HEADER,
     SNAPSHOT_CHUNK,
@@ -55,7 +56,7 @@ def _chunks(index: int) -> list[bytes]:
 def _last_index(disk: MemoryFiles) -> int:
     """Return what the current snapshot covers, every byte of it checked; 0 if there is none."""
     store = SnapshotStore(disk, FOLDER)
-    loaded = store.load()
+    loaded = load_all(store)
     meta = store.read_meta()
     if loaded is None:
         assert meta is None
@@ -160,13 +161,25 @@ def test_without_a_snapshot_there_is_nothing_to_load() -> None:
     assert _last_index(MemoryFiles()) == 0
 
 
-def test_the_snapshot_before_is_kept() -> None:
+def test_only_the_newest_snapshot_takes_room() -> None:
     disk = MemoryFiles()
     store = SnapshotStore(disk, FOLDER)
     for index in (10, 20, 30):
         store.write(_meta(index), _chunks(index))
-    assert disk.names(FOLDER) == [CURRENT.name, PREVIOUS.name]
-    assert disk.read(PREVIOUS) == _snapshot(20)
+    assert disk.names(FOLDER) == [CURRENT.name]
+    assert disk.read(CURRENT) == _snapshot(30)
+
+
+@pytest.mark.parametrize("has_current", [True, False])
+def test_the_snapshot_before_of_an_older_version_is_removed_or_is_the_only_one(
+    has_current: bool,
+) -> None:
+    disk = MemoryFiles()
+    disk.put(PREVIOUS, _snapshot(10))
+    if has_current:
+        disk.put(CURRENT, _snapshot(20))
+    assert _last_index(disk) == (20 if has_current else 10)
+    assert disk.crash(Keep.NOTHING).names(FOLDER) == [CURRENT.name]
 
 
 def test_chunks_larger_than_the_read_window_come_back_whole() -> None:
@@ -174,7 +187,7 @@ def test_chunks_larger_than_the_read_window_come_back_whole() -> None:
     chunks = [b"a" * 5_000_000, b"", b"b" * 3, b"c" * 4_194_304]
     store = SnapshotStore(disk, FOLDER)
     store.write(_meta(10), iter(chunks))
-    assert store.load() == (_meta(10), chunks)
+    assert load_all(store) == (_meta(10), chunks)
 
 
 def test_leftovers_of_interrupted_writes_are_removed() -> None:
@@ -237,7 +250,7 @@ def test_every_flipped_bit_is_refused() -> None:
     for bit in range(8 * len(disk.read(CURRENT))):
         disk.flip_bit(CURRENT, bit)
         with pytest.raises(StorageError):
-            store.load()
+            load_all(store)
         disk.flip_bit(CURRENT, bit)
     assert _last_index(disk) == 10
 
@@ -248,12 +261,12 @@ def test_every_shortened_or_prolonged_file_is_refused_with_its_path() -> None:
     for damaged in (*(whole[:size] for size in range(len(whole))), whole + b"\0"):
         disk.put(CURRENT, damaged)
         with pytest.raises(CorruptRecord) as caught:
-            SnapshotStore(disk, FOLDER).load()
+            load_all(SnapshotStore(disk, FOLDER))
         assert caught.value.facts["path"] == str(CURRENT)
 
 
 def test_an_end_that_counts_other_chunks_is_refused() -> None:
-    header = encode_record(0, FILE_HEADER, 0, DATA_FORMAT_VERSION)
+    header = encode_record(0, FILE_HEADER, 0, SNAPSHOT_FORMAT_VERSION)
     body = msgspec.msgpack.encode(_meta(10))
     meta = encode_record(checksum_of(header), SNAPSHOT_META, 10, 3, body=body)
     chunk = encode_record(checksum_of(meta), SNAPSHOT_CHUNK, 1, 0, body=b"chunk")
@@ -262,10 +275,10 @@ def test_an_end_that_counts_other_chunks_is_refused() -> None:
         end = encode_record(checksum_of(chunk), SNAPSHOT_END, count, 0)
         disk.put(CURRENT, header + meta + chunk + end)
         if count == 1:
-            assert SnapshotStore(disk, FOLDER).load() == (_meta(10), [b"chunk"])
+            assert load_all(SnapshotStore(disk, FOLDER)) == (_meta(10), [b"chunk"])
             continue
         with pytest.raises(CorruptRecord, match="does not end where it should"):
-            SnapshotStore(disk, FOLDER).load()
+            load_all(SnapshotStore(disk, FOLDER))
 
 
 def test_missing_doubled_or_exchanged_chunks_are_refused() -> None:
@@ -277,7 +290,7 @@ def test_missing_doubled_or_exchanged_chunks_are_refused() -> None:
     for chunks in ([first, second], [second, third], [first, first, third], [second, first, third]):
         disk.put(CURRENT, whole[: starts[0]] + b"".join(chunks) + whole[end:])
         with pytest.raises(CorruptRecord):
-            SnapshotStore(disk, FOLDER).load()
+            load_all(SnapshotStore(disk, FOLDER))
 
 
 def test_a_damaged_beginning_is_reported_when_only_the_meta_is_read() -> None:
@@ -290,7 +303,10 @@ def test_a_damaged_beginning_is_reported_when_only_the_meta_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("version", "body", "error"),
-    [(DATA_FORMAT_VERSION + 1, b"", UnsupportedFormat), (DATA_FORMAT_VERSION, b"?", CorruptRecord)],
+    [
+        (max(SNAPSHOT_FORMATS_READABLE) + 1, b"", UnsupportedFormat),
+        (SNAPSHOT_FORMAT_VERSION, b"?", CorruptRecord),
+    ],
 )
 def test_an_unknown_version_or_description_is_refused(
     version: int, body: bytes, error: type[StorageError]
@@ -305,10 +321,10 @@ def test_an_unknown_version_or_description_is_refused(
 @pytest.mark.parametrize("tag", [SNAPSHOT_META, FILE_HEADER])
 def test_a_file_that_begins_otherwise_is_refused(tag: bytes) -> None:
     disk = MemoryFiles()
-    first = encode_record(0, tag, 0, DATA_FORMAT_VERSION)
+    first = encode_record(0, tag, 0, SNAPSHOT_FORMAT_VERSION)
     disk.put(CURRENT, first + encode_record(checksum_of(first), SNAPSHOT_CHUNK, 1, 0))
     with pytest.raises(CorruptRecord, match=r"no snapshot|no description"):
-        SnapshotStore(disk, FOLDER).load()
+        load_all(SnapshotStore(disk, FOLDER))
 
 
 def test_a_received_file_that_cannot_be_synced_stops_the_node() -> None:

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.support.snapshots import load_all
 
 from raftq.storage.snapshots import SnapshotMeta
 from raftq.testing.memory_files import Keep
@@ -88,13 +89,12 @@ def test_a_snapshot_has_the_state_of_the_fork_and_takes_time() -> None:
     store = ForkingStore(machine.files, Path("/n1/snapshots"))
     child = SimBackground(machine.disk, machine.process, store, 0.05)
     state = [b"at the fork"]
-    child.start(lambda: store.write(META, state))
+    child.start(lambda: store.write(META, state), [])
     state[0] = b"later"
     assert child.poll() is None
     machine.world.run(5.0)
     assert child.poll() is True
-    loaded = store.load()
-    assert loaded is not None and loaded[1] == [b"at the fork"]
+    assert load_all(store) == (META, [b"at the fork"])
 
 
 def test_a_child_that_is_stopped_leaves_any_part_of_its_work() -> None:
@@ -103,7 +103,7 @@ def test_a_child_that_is_stopped_leaves_any_part_of_its_work() -> None:
         machine = Machine(f"child {seed}")
         store = ForkingStore(machine.files, Path("/n1/snapshots"))
         child = SimBackground(machine.disk, machine.process, store, 0.05)
-        child.start(partial(store.write, META, [bytes(3_000)]))
+        child.start(partial(store.write, META, [bytes(3_000)]), [])
         child.stop()
         assert child.poll() is False
         machine.world.run(5.0)
@@ -120,7 +120,7 @@ def test_an_orphan_may_finish_after_its_node_was_killed_but_not_without_power(
         machine = Machine(f"orphan {seed}")
         store = ForkingStore(machine.files, Path("/n1/snapshots"))
         child = SimBackground(machine.disk, machine.process, store, 0.05)
-        child.start(partial(store.write, META, [b"state"]))
+        child.start(partial(store.write, META, [b"state"]), [])
         machine.process.kill()
         if has_power:
             child.node_was_killed()

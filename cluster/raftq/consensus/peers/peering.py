@@ -33,6 +33,7 @@ from raftq.consensus.raft.elector import Elector
 from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.guard import Guard
 from raftq.consensus.raft.snapshot_stream import SnapshotSender
+from raftq.protocol import limits
 
 _PAUSE_SECONDS: Final = 0.1
 _RAFT_MESSAGES: Final = (AppendEntries, SnapshotPart, NextIndex, RequestVote, Vote, TimeoutNow)
@@ -89,6 +90,8 @@ class Peering:
         self._snapshot_sender = SnapshotSender(boot_id)
         self._paused: dict[str, float] = {}
         self._congested: set[str] = set()
+        self._sent_bytes: dict[str, int] = {}
+        """Snapshot bytes sent to each peer since it was last held back."""
         self.facts: dict[str, Mapping[str, str]] = {}
         """What each peer said about itself when it was last met."""
         self.is_silent = False
@@ -186,10 +189,20 @@ class Peering:
         """Send one chunk of the current snapshot."""
         part = self._snapshot_sender.part(peer, term, chunk, self._snapshot_identity())
         self.send(peer, part)
+        sent_bytes = self._sent_bytes.get(peer, 0) + len(part.data)
+        if sent_bytes >= limits.SNAPSHOT_BYTES_PER_TURN:
+            # PySyncObj would go on for as long as a heartbeat's period, and hold up everybody.
+            sent_bytes = 0
+            self._hold_back(peer, 0.0)
+        self._sent_bytes[peer] = sent_bytes
 
     def pause(self, peer: str) -> None:
         """Offer nothing to a peer for a moment: the snapshot it needs is being written."""
-        self._paused[peer] = self._clock() + _PAUSE_SECONDS
+        self._hold_back(peer, _PAUSE_SECONDS)
+
+    def _hold_back(self, peer: str, seconds: float) -> None:
+        """Offer nothing to a peer until the first turn of the timer after some time."""
+        self._paused[peer] = self._clock() + seconds
         self._engine.set_connected(peer, False)
 
     @property

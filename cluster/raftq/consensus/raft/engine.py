@@ -35,6 +35,7 @@ from raftq.consensus.raft.pysyncobj_seam import (
 )
 from raftq.consensus.raft.raft_log import RaftLog
 from raftq.consensus.raft.roll import Roll, fixed_roll
+from raftq.consensus.raft.stored_entry import LogEntry
 from raftq.consensus.raft.translation import append_entries, from_pysyncobj, to_pysyncobj
 from raftq.consensus.raft.transmissions import Transmissions
 from raftq.protocol import limits
@@ -66,7 +67,7 @@ class SnapshotHooks(Protocol):
 
     path: Path
 
-    def begin(self, last: JournalEntry, previous: JournalEntry) -> None:
+    def begin(self, last: LogEntry, previous: LogEntry) -> None:
         """Start writing a snapshot of the machine as it is now."""
         ...
 
@@ -390,10 +391,14 @@ class Engine:
             self.failure = self.failure or error
             return None
 
-    def _serialize(self, _path: str, entries: tuple[JournalEntry, JournalEntry, object]) -> None:
+    def _serialize(self, _path: str, entries: tuple[LogEntry, LogEntry, object]) -> None:
         # PySyncObj renames `_path` after this returns and fails silently, because the file does
         # not exist: the child process that was started here does its own renaming.
-        self._snapshots.begin(entries[0], entries[1])
+        try:
+            self._snapshots.begin(entries[0], entries[1])
+        except Exception as error:  # PySyncObj would only count the snapshot as failed.
+            self.failure = self.failure or error
+            raise
 
     def _deserialize(self, _path: str) -> tuple[JournalEntry, JournalEntry, list[Node]]:
         try:

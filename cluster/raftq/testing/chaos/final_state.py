@@ -5,11 +5,13 @@ from typing import Final
 
 from google_crc32c import value as crc32c
 
+from raftq.consensus.payloads.store import PayloadStore
 from raftq.consensus.raft.engine import ENTRY_COMMAND
 from raftq.core.machine import Machine
 from raftq.storage.data_dir import JOURNAL_NAME, SNAPSHOTS_NAME
+from raftq.storage.entry_reader import EntryReader
 from raftq.storage.files import RealFiles
-from raftq.storage.recovery import JournalEntry, recover
+from raftq.storage.recovery import read_entries, recover
 from raftq.storage.snapshots import SnapshotStore
 from raftq.testing.chaos.records import now_ms
 from raftq.testing.facts import ClusterFacts, LogSeen
@@ -32,26 +34,24 @@ def keep_final_state(facts: ClusterFacts, node: str, folder: Path, applied_index
     files = RealFiles()
     snapshot = SnapshotStore(files, folder / SNAPSHOTS_NAME).load()
     log, _ = recover(files, folder / JOURNAL_NAME)
-    machine, index = Machine(), 0
+    reader = EntryReader(files, folder / JOURNAL_NAME, log.shape)
+    payloads = PayloadStore(lambda index: reader.read(index).command)
+    machine, index = Machine(payloads), 0
     if snapshot is not None:
-        meta, chunks = snapshot
-        machine, index = Machine.load(chunks), meta.last_index
-    for entry in log.entries:
+        machine, index = Machine.load(snapshot.chunks, payloads), snapshot.meta.last_index
+        payloads.begin_with(snapshot.keyed, machine.last_sequence)
+    seen: list[tuple[int, int, int]] = []
+    for entry in read_entries(files, folder / JOURNAL_NAME, log):
+        seen.append((entry.index, entry.term, crc32c(entry.command)))
         if index < entry.index <= applied_index:
             assert entry.index == index + 1, f"{node}: the log goes from {index} to {entry.index}"
             index = entry.index
+            payloads.begin_entry(index)
             if entry.command.startswith(_ENTRY):
                 machine.apply(entry.command[1:])
     facts.keep_machine(node, index, machine)
-    if log.entries:
-        facts.events.append(_log_seen(node, log.entries))
-
-
-def _log_seen(node: str, entries: list[JournalEntry]) -> LogSeen:
-    return LogSeen(
-        now_ms(),
-        node,
-        entries[0].index,
-        [entry.term for entry in entries],
-        [crc32c(entry.command) for entry in entries],
-    )
+    payloads.close()
+    reader.close()
+    if seen:
+        terms, crcs = [term for _, term, _ in seen], [crc for _, _, crc in seen]
+        facts.events.append(LogSeen(now_ms(), node, seen[0][0], terms, crcs))

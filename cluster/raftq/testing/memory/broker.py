@@ -193,7 +193,7 @@ class MemoryBroker:
         applied = self._machine.apply(codec.encode(entry))
         assert applied.rejected is None, f"the machine refused an entry: {applied.rejected}"
         self._entries += 1
-        replies = applied.replies
+        replies = [self._machine.answer(each) for each in applied.replies]
         self._serve(applied.ready)
         return replies
 

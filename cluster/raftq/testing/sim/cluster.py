@@ -230,8 +230,12 @@ class SimCluster:
         for node in self.nodes:
             if node.replica is not None:
                 index = node.replica.parts.engine.applied_index
-                self.observer.facts.keep_machine(node.name, index, node.replica.machine)
-                self.observer.watches[node.name].keep_log()
+                try:
+                    self.observer.facts.keep_machine(node.name, index, node.replica.machine)
+                    self.observer.watches[node.name].keep_log()
+                except StorageError as error:
+                    text = f"what {node.name} has cannot be read: {error}"
+                    self.violations.append(Violation("unreadable-state", text))
 
     def _is_level(self) -> bool:
         replicas = [node.replica for node in self.nodes]

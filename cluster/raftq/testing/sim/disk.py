@@ -11,7 +11,7 @@ Fault model, written down before the fake. What survives a crash is the model of
 - A process can be killed, or its machine lose power, **between any two steps** of any file
   operation; each byte of a write is a step.
 - A dead process changes nothing any more.
-- **Bit rot** changes a bit that was synced, while the node is down.
+- **Bit rot** changes a bit that was synced, while the node is down or while it runs.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
 
-from raftq.storage.files import WritableFile
+from raftq.storage.files import ReadableFile, WritableFile, read_file
 from raftq.testing.memory_files import Kept, MemoryFiles, PowerCut
 from raftq.testing.sim.loop import Process, ProcessKilled
 from raftq.testing.sim.world import World
@@ -57,8 +57,15 @@ class SimDisk:
         """Whether the reserve is used up."""
         self.on_power_cut: Callable[[], None] = lambda: None
         """Called when the steps given to `cut_in` are used up."""
+        self.has_rotted = False
+        """Whether a bit of it changed: only then may its node find damage."""
         self.files = MemoryFiles(PAGE_BYTES)
         self._join()
+
+    def rot(self, path: Path, bit: int) -> None:
+        """Change a bit that was synced."""
+        self.has_rotted = True
+        self.files.flip_bit(path, bit)
 
     def _join(self) -> None:
         self.files.before_sync = self._before_sync
@@ -88,6 +95,7 @@ class SimDisk:
 
     def wipe(self) -> None:
         """Put an empty disk in its place."""
+        self.has_rotted = False
         self.files = MemoryFiles(PAGE_BYTES)
         self._join()
 
@@ -142,9 +150,9 @@ class ProcessFiles:
         self.do(lambda: opened.append(self._disk.files.open_append(path)))
         return _File(self, opened[0])
 
-    def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
-        """Read a file."""
-        return self._disk.files.read(path, offset, size)
+    def open_read(self, path: Path) -> ReadableFile:
+        """Open a file for reading."""
+        return self._disk.files.open_read(path)
 
     def names(self, folder: Path) -> list[str]:
         """List a folder."""
@@ -175,7 +183,7 @@ class ProcessFiles:
     def open(self, path: str, mode: str) -> "BytesIO | _Received":
         """Stand in for `open`, for the snapshots that PySyncObj sends and receives."""
         if mode == "rb":
-            return BytesIO(self.read(Path(path)))
+            return BytesIO(read_file(self, Path(path)))
         assert mode == "wb"
         if self.exists(path):
             self.remove(Path(path))

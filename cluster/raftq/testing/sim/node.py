@@ -10,12 +10,12 @@ from raftq.consensus.parts import Disk, ReplicaConfig, Surroundings
 from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
-from raftq.core.machine import Applied
+from raftq.core.applied import Applied
 from raftq.node.disk_watch import DiskWatch
 from raftq.node.process import cluster_status
 from raftq.node.settings import NodeConfig
 from raftq.protocol import limits
-from raftq.protocol.errors import StorageError
+from raftq.protocol.errors import CorruptRecord, StorageError
 from raftq.protocol.uuid7 import Uuid7
 from raftq.server.server import Server
 from raftq.storage.data_dir import (
@@ -25,6 +25,7 @@ from raftq.storage.data_dir import (
     read_identity,
     store_identity,
 )
+from raftq.storage.files import read_file
 from raftq.storage.journal import Journal
 from raftq.storage.vote import VoteFile
 from raftq.testing.memory_files import Kept
@@ -206,7 +207,8 @@ class SimNode:
         error = None if task.cancelled() else task.exception()
         self.failure = error
         self.world.note(f"{self.name} exits: {type(error).__name__}: {error}")
-        if error is not None and not isinstance(error, StorageError):
+        is_damage = isinstance(error, CorruptRecord) and not self.disk.has_rotted
+        if error is not None and (is_damage or not isinstance(error, StorageError)):
             self.on_bug(self.name, f"the node stopped: {type(error).__name__}: {error}")
         self._end(process, says_goodbye=True)
 
@@ -317,6 +319,6 @@ class SimNode:
         if IDENTITY_NAME not in files.names(path):
             identity = new_identity(self.name, self._addresses(), is_joining=self.is_joining)
             store_identity(files, path, identity)
-        identity = read_identity(path / IDENTITY_NAME, files.read(path / IDENTITY_NAME))
+        identity = read_identity(path / IDENTITY_NAME, read_file(files, path / IDENTITY_NAME))
         files.sync_folder(path)
         return DataDir(files, path, _NO_LOCK, identity)

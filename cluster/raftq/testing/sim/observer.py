@@ -75,7 +75,7 @@ class Observer:
             engine = other.parts.engine
             if other is owner or not engine.is_leader or engine.term != term:
                 continue
-            for entry in log[position : len(log)]:
+            for entry in log.entries_from(log.first_index + position):
                 theirs = other.parts.log
                 held = theirs.first_index <= entry.index <= theirs.last_index
                 if held and theirs.term_at(entry.index) == entry.term:
@@ -235,7 +235,7 @@ class NodeWatch:
 
     def _keep_log(self, leads_term: int | None) -> None:
         log = self.replica.parts.log
-        entries = log[0 : len(log)]
+        entries = list(log.entries_from(log.first_index))
         self._events.append(
             LogSeen(
                 self._world.now_ms,

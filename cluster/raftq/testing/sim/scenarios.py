@@ -14,6 +14,7 @@ from raftq.testing.sim import (
     member_trials,
     memberships,
     moment_trials,
+    payload_trials,
     stale_acks,
     trials,
 )
@@ -252,6 +253,7 @@ _PLAN: Final = Plan(settings=_SMALL_LOG)
 _READERS: Final = replace(_PLAN, load=Load(workers=4, readers=4, pause=0.03))
 _LIGHT: Final = replace(_PLAN, load=Load(producers=9, workers=1, runners=0, readers=0, pause=0.15))
 _CLOCKS: Final = replace(_PLAN, load=Load(delay_max=8.0), wall_error_ms=clock_trials.WALL_ERROR_MS)
+_BACKLOG: Final = Load(producers=6, workers=1, runners=0, readers=1, pause=0.03)
 _IDLE: Final = replace(_PLAN, load=Load(producers=1, workers=0, runners=0, pause=0.5))
 
 SCENARIOS: Final[dict[str, Scenario]] = {
@@ -374,6 +376,16 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "hasty": Scenario("two members are removed at once", member_trials.hasty, _PLAN),
     "learners-word": Scenario(
         "a leader is cut off with a learner", member_trials.learners_word, _READERS
+    ),
+    "backlog": Scenario(
+        "many tasks wait, while processes are killed",
+        payload_trials.backlog,
+        Plan(seconds=4.0, settings=_BUSY_LOG, load=_BACKLOG),
+    ),
+    "rot-in-use": Scenario(
+        "bits change in payloads that a running node is asked for",
+        payload_trials.rot_in_use,
+        Plan(settings=_SMALL_LOG, load=_BACKLOG),
     ),
     "bit-rot": Scenario("a bit changes while a node is down", trials.bit_rot, _PLAN),
 }

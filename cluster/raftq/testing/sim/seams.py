@@ -26,10 +26,17 @@ OTHER_LIMITS = {
     "SNAPSHOT_PART_BYTES": 700,
     "ENTRIES_PER_MESSAGE_MAX": 4,
     "ENTRY_BYTES_TARGET": 4_096,
+    "MESSAGE_BYTES_TARGET": 4_096,
     "ENTRIES_IN_FLIGHT_MAX": 12,
+    "APPLY_BYTES_PER_TURN": 2_048,
+    "SNAPSHOT_BYTES_PER_TURN": 7_000,
+    "LOG_CACHE_BYTES": 2_048,
+    "PAYLOAD_CACHE_BYTES": 2_048,
+    "PAYLOAD_CHUNK_BYTES": 1_024,
 }
 """Limits that are changed, so that a small run meets what is rare in a small run: snapshots of many
-parts, a backlog of many messages, many entries under way."""
+parts, a backlog of many messages, many entries under way, payloads and entries that only the disk
+has."""
 
 
 class _Seams:

@@ -10,10 +10,12 @@ Fault model, written down before the fake:
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from raftq.protocol.errors import CorruptRecord
+from raftq.storage.record_chain import Chunk
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
 from raftq.testing.sim.disk import ProcessFiles, SimDisk
 from raftq.testing.sim.loop import Process, ProcessKilled
@@ -34,9 +36,9 @@ class ForkingStore(SnapshotStore):
 
     def __init__(self, files: ProcessFiles, folder: Path) -> None:
         super().__init__(files, folder)
-        self.at_fork: tuple[SnapshotMeta, list[bytes]] | None = None
+        self.at_fork: tuple[SnapshotMeta, list[Chunk]] | None = None
 
-    def write(self, meta: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+    def write(self, meta: SnapshotMeta, chunks: Iterable[Chunk]) -> None:
         """Take the state as it is at the fork."""
         self.at_fork = (meta, list(chunks))
 
@@ -60,11 +62,17 @@ class SimBackground:
         self._seconds = seconds
         self._child: _Child | None = None
         self._outcome: bool | None = None
+        self._damage: CorruptRecord | None = None
         self._write: Callable[[], None] = lambda: None
 
-    def start(self, job: Callable[[], None]) -> None:
-        """Fork."""
-        job()
+    def start(self, job: Callable[[], None], keep: Collection[int]) -> None:
+        """Fork; the child reads everything at once."""
+        self._damage = None
+        try:
+            job()
+        except CorruptRecord as error:
+            self._damage = error
+            return
         assert self._store.at_fork is not None
         meta, chunks = self._store.at_fork
         child = self._child = _Child()
@@ -81,6 +89,8 @@ class SimBackground:
 
     def poll(self) -> bool | None:
         """Return None while the child runs, else whether it succeeded."""
+        if self._damage is not None:
+            raise self._damage
         if self._child is None:
             return False
         return self._outcome
@@ -95,7 +105,8 @@ class SimBackground:
         if child is None or not child.is_alive:
             return
         chunks = self._store.at_fork[1] if self._store.at_fork else []
-        steps = self._disk.random.randint(0, sum(map(len, chunks)) + 1_500)
+        size = sum(len(c) if isinstance(c, bytes) else len(c.body) for c in chunks)
+        steps = self._disk.random.randint(0, size + 1_500)
         files = self._disk.files
         before, on_power_cut = files.steps_max, self._disk.on_power_cut
         self._disk.on_power_cut = lambda: None

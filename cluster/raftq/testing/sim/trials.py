@@ -390,4 +390,4 @@ def rot_newest(cluster: SimCluster, node: SimNode) -> None:
 def _flip(cluster: SimCluster, node: SimNode, path: Path, start: int) -> None:
     bit = cluster.random.randrange(8 * start, 8 * len(node.disk.files.read(path)))
     cluster.world.note(f"{node.name} bit {bit} of {path} rots")
-    node.disk.files.flip_bit(path, bit)
+    node.disk.rot(path, bit)

@@ -9,7 +9,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from raftq.testing.sim.mutations import durability, elections, membership, replication, service
+from raftq.testing.sim.mutations import (
+    durability,
+    elections,
+    membership,
+    payloads,
+    replication,
+    service,
+)
 from raftq.testing.sim.mutations.mutation import Mutation
 from raftq.testing.sim.patching import patched
 
@@ -19,6 +26,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     **replication.MUTATIONS,
     **elections.MUTATIONS,
     **durability.MUTATIONS,
+    **payloads.MUTATIONS,
     **service.MUTATIONS,
     **membership.MUTATIONS,
 }

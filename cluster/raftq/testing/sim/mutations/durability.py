@@ -17,7 +17,6 @@ from raftq.storage.vote import VoteFile
 from raftq.testing.sim.disk import SimDisk
 from raftq.testing.sim.mutations.mutation import Inside, Mutation
 from raftq.testing.sim.patching import Patch, original
-from raftq.testing.sim.snapshot_child import SimBackground
 
 
 def _lying(lies: Callable[[Path], bool]) -> Callable[[], list[Patch]]:
@@ -33,17 +32,13 @@ def _vote_file() -> list[Patch]:
 
 
 def _log_reconcile() -> list[Patch]:
+    reconcile = cast("Callable[[Inside, SnapshotMeta], None]", original(RaftLog, "_reconcile"))
+
     def clear(self: Inside, snapshot: SnapshotMeta) -> None:
         """Do as PySyncObj: what does not begin with the snapshot is thrown away."""
-        previous = JournalEntry(
-            snapshot.previous_command, snapshot.previous_index, snapshot.previous_term
-        )
-        last = JournalEntry(snapshot.last_command, snapshot.last_index, snapshot.last_term)
-        if self._entries[:2] != [previous, last]:
+        if self.journal.first_index != snapshot.previous_index:
             self.journal.reset()
-            for entry in (previous, last):
-                self.journal.append(entry.index, entry.term, entry.command)
-            self._entries = [previous, last]
+        reconcile(self, snapshot)
 
     return [(RaftLog, "_reconcile", clear)]
 
@@ -72,10 +67,10 @@ def _snapshot_cancel() -> list[Patch]:
 
 
 def _snapshot_before_cut() -> list[Patch]:
-    def poll(self: Inside) -> bool:
+    def take_over(self: Inside, _meta: SnapshotMeta) -> bool:
         return True
 
-    return [(SimBackground, "poll", poll)]
+    return [(Snapshotter, "_take_over", take_over)]
 
 
 def _snapshot_damage() -> list[Patch]:

@@ -8,7 +8,8 @@ from raftq.client.calling import Calling
 from raftq.consensus.peers.forwarding import Forwarder
 from raftq.consensus.proposer import Proposer
 from raftq.consensus.replicated_state import ReplicatedState
-from raftq.core.machine import Applied, Machine
+from raftq.core.applied import Applied
+from raftq.core.machine import Machine
 from raftq.core.outcomes import Outcomes
 from raftq.core.request_memory import RequestMemory
 from raftq.core.state import State
@@ -84,7 +85,7 @@ def _late_callers() -> list[Patch]:
         batch: list[Inside] = self._in_flight.pop(number, None) or []
         replies = result.replies if isinstance(result, Applied) else []
         for item, reply in zip(batch, replies, strict=False):
-            item.future.set_result(reply)
+            item.future.set_result(self._answer(reply))
         if self._waiting:
             self._wake()
 
@@ -116,10 +117,11 @@ def _enqueue_once() -> list[Patch]:
     enqueue = cast("Callable[[Inside, Enqueue], CommandReply]", original(Machine, "_enqueue"))
 
     def forgetful(self: Inside, command: Enqueue) -> CommandReply:
+        tasks = self._state.tasks
         for task in command.tasks:
-            known = self._state.tasks.get(task.id)
-            if known is not None and known.lease is None:
-                del self._state.tasks[task.id]
+            sequence = tasks.find(task.id)
+            if sequence and tasks.get(sequence).lease is None:
+                tasks.ids.remove(task.id, sequence)
         return enqueue(self, command)
 
     return [(Machine, "_enqueue", forgetful)]
@@ -142,16 +144,15 @@ def _lease_once() -> list[Patch]:
 
 
 def _fencing() -> list[Patch]:
-    grant = cast("Callable[..., Inside]", original(State, "grant"))
+    grant = cast("Callable[..., None]", original(State, "grant"))
 
-    def keeping(self: Inside, queue: Inside, worker: str, lease_ms: int) -> Inside:
+    def keeping(self: Inside, queue: Inside, task: Inside, worker: str, lease_ms: int) -> None:
         old = self.by_token.copy()
-        task = grant(self, queue, worker, lease_ms)
+        grant(self, queue, task, worker, lease_ms)
         self.by_token = {
             **{token: known for token, known in old.items() if known is task},
             **self.by_token,
         }
-        return task
 
     expire = cast("Callable[[Inside, Inside], None]", original(State, "_expire"))
 
@@ -199,12 +200,11 @@ def _whole_dump() -> list[Patch]:
 
 
 def _determinism() -> list[Patch]:
-    grant = cast("Callable[..., Inside]", original(State, "grant"))
+    grant = cast("Callable[..., None]", original(State, "grant"))
 
-    def varied(self: Inside, queue: Inside, worker: str, lease_ms: int) -> Inside:
-        task = grant(self, queue, worker, lease_ms)
+    def varied(self: Inside, queue: Inside, task: Inside, worker: str, lease_ms: int) -> None:
+        grant(self, queue, task, worker, lease_ms)
         self.mix(id(self) & 1023)
-        return task
 
     return [(State, "grant", varied)]
 

@@ -1,0 +1,46 @@
+"""The newest commands of the log, in memory: what followers and the next applies need now."""
+
+from typing import Final
+
+from raftq.protocol import limits
+
+_OVERHEAD_BYTES: Final = 150
+"""Of one command in memory, roughly."""
+
+
+class NewestCommands:
+    """An unbroken run of commands that ends with the newest, bounded in bytes.
+
+    A command that is not written yet is kept whatever its size: it is nowhere else.
+    """
+
+    def __init__(self) -> None:
+        self._commands: dict[int, bytes] = {}
+        self._bytes = 0
+
+    def get(self, index: int) -> bytes | None:
+        """Return a command if it is in memory."""
+        return self._commands.get(index)
+
+    def add(self, index: int, command: bytes, written_index: int) -> None:
+        """Add the newest command, and let the oldest go that are written."""
+        self._commands[index] = command
+        self._bytes += len(command) + _OVERHEAD_BYTES
+        while self._bytes > limits.LOG_CACHE_BYTES:
+            oldest = next(iter(self._commands))
+            if oldest > written_index:
+                break
+            self._forget(oldest)
+
+    def cut_from(self, index: int) -> None:
+        """Forget the commands from an index on."""
+        while self._commands and (newest := next(reversed(self._commands))) >= index:
+            self._forget(newest)
+
+    def drop_before(self, index: int) -> None:
+        """Forget the commands before an index."""
+        while self._commands and (oldest := next(iter(self._commands))) < index:
+            self._forget(oldest)
+
+    def _forget(self, index: int) -> None:
+        self._bytes -= len(self._commands.pop(index)) + _OVERHEAD_BYTES

@@ -1,0 +1,50 @@
+"""What applying an entry gives: replies, and what others may wait for.
+
+A granted lease is told without its payload, because of all replicas only the one that answers
+needs it: `Machine.answer` adds it.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from raftq.protocol.messages import Enqueued, Founded, QueueName, Rejected, Settled, TaskId
+
+
+class GrantedTask(Struct, frozen=True, gc=False):
+    """A granted lease, and what finds and proves the task's payload."""
+
+    task_id: TaskId
+    queue: QueueName
+    token: int
+    attempt: int
+    lease_ms: int
+    sequence: int
+    payload_bytes: int
+    payload_crc: int
+
+
+class Granted(Struct, frozen=True):
+    """The reply to `Lease`, before its payloads are read."""
+
+    leases: list[GrantedTask]
+    is_repeat: bool = False
+
+
+AppliedReply: TypeAlias = Enqueued | Granted | Settled | Rejected | Founded
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one entry did: `replies` to its commands, in order, and what others may wait for."""
+
+    replies: list[AppliedReply] = field(default_factory=list[AppliedReply])
+    rejected: Rejected | None = None
+    """Why the whole entry was refused; then nothing changed and there are no replies."""
+    ready: list[QueueName] = field(default_factory=list[QueueName])
+    """Queues that gained ready tasks."""
+    finished: list[TaskId] = field(default_factory=list[TaskId])
+    """Tasks that became done or dead."""
+    errors: int = 0
+    """Commands that met a bug; each was answered with `internal`."""
