@@ -31,12 +31,9 @@ class FakeLog:
     def term_at(self, index: int) -> int:
         return self.terms[index - 1]
 
-    def __len__(self) -> int:
-        return len(self.terms)
-
-    def __getitem__(self, span: slice) -> list[SimpleNamespace]:
+    def entries_from(self, index: int) -> list[SimpleNamespace]:
         entries = [SimpleNamespace(index=i + 1, term=term) for i, term in enumerate(self.terms)]
-        return entries[span]
+        return entries[index - 1 :]
 
 
 class Bench:
