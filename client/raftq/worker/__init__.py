@@ -9,8 +9,9 @@ from raftq.worker.context import Context, current
 from raftq.worker.endings import TimeLimitExceeded
 from raftq.worker.hooks import Hook
 from raftq.worker.job import Job
-from raftq.worker.loop import Worker, run_worker
+from raftq.worker.loop import Worker
 from raftq.worker.run import Handler, Run
+from raftq.worker.standalone import run_worker
 from raftq.worker.task import Task
 
 __all__ = [

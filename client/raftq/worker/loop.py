@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -298,39 +297,3 @@ def _check_range(what: str, value: int, low: int) -> None:
 
 async def _wait_for(tasks: "set[asyncio.Task[None]]") -> None:
     await asyncio.wait(tasks)
-
-
-async def run_worker(
-    addresses: str | Sequence[str],
-    queues: str | Sequence[str],
-    handler: Handler,
-    *,
-    concurrency: int = 16,
-    lease: Duration = limits.LEASE_MS_DEFAULT / 1_000,
-    drain_timeout: Duration = 10.0,
-    name: str | None = None,
-    token: str | None = None,
-    tls_ca: str | os.PathLike[str] | None = None,
-) -> None:
-    """Run a worker until SIGTERM or SIGINT; the second signal gives everything back at once.
-
-    The arguments are those of `Worker`, with those of `AsyncClient` in the place of a client.
-    """
-    async with AsyncClient(addresses, name="worker", token=token, tls_ca=tls_ca) as client:
-        worker = Worker(
-            client,
-            queues,
-            handler,
-            concurrency=concurrency,
-            lease=lease,
-            drain_timeout=drain_timeout,
-            name=name,
-        )
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, worker.stop)
-        try:
-            await worker.run()
-        finally:
-            for signal_number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(signal_number)

@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
@@ -23,6 +23,8 @@ from raftq.protocol.messages import ClusterCall
 _EVERY_SECONDS: Final = 0.005
 _OWN_EVERY_SECONDS: Final = 0.002
 _ANSWER_SECONDS: Final = 60
+_TIMER_ERROR_SECONDS: Final = 0.005
+"""Timers are always a little late. Taken off a long wait, that would add up to much of it."""
 _LATE_KEPT: Final = 2_000
 
 
@@ -57,7 +59,9 @@ class StallProbe:
         while True:
             due = time.monotonic() + _OWN_EVERY_SECONDS
             await asyncio.sleep(_OWN_EVERY_SECONDS)
-            self._slept_late.append((due, time.monotonic()))
+            now = time.monotonic()
+            if now - due > _TIMER_ERROR_SECONDS:
+                self._slept_late.append((due, now))
 
     async def _ask(self, node: str) -> None:
         connection: Connection | None = None
@@ -89,11 +93,16 @@ class StallProbe:
 
     async def _note(self, node: str, asked_at: float, answered_at: float) -> None:
         await asyncio.sleep(_EVERY_SECONDS)  # This thread's lateness in the wait is noted by then.
-        own = sum(
-            max(min(at, answered_at) - max(due, asked_at), 0.0) for due, at in self._slept_late
-        )
-        waited_ms = (answered_at - asked_at - own) * 1_000
-        self.longest_ms[node] = max(self.longest_ms[node], waited_ms)
+        waited = waited_ms(asked_at, answered_at, self._slept_late)
+        self.longest_ms[node] = max(self.longest_ms[node], waited)
+
+
+def waited_ms(
+    asked_at: float, answered_at: float, slept_late: Iterable[tuple[float, float]]
+) -> float:
+    """Return how long an answer took, without the times at which nobody could have heard it."""
+    own = sum(max(min(at, answered_at) - max(due, asked_at), 0.0) for due, at in slept_late)
+    return (answered_at - asked_at - own) * 1_000
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from raftq.cli.bench.failover import Traffic
 from raftq.cli.bench.load import Load, LoadRun
 from raftq.cli.bench.machine import describe_machine
 from raftq.cli.bench.profile import hottest, read_stacks
+from raftq.cli.bench.stalls import waited_ms
 from raftq.client import AsyncClient
 
 BURN = """
@@ -142,6 +143,25 @@ def test_own_and_total_are_parts_of_all_samples() -> None:
 def test_a_killed_process_has_no_profile(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="it was killed"):
         read_stacks([tmp_path / "1.folded"])
+
+
+# ---------------------------------------------------------------- stalls
+
+
+@pytest.mark.parametrize(
+    ("slept_late", "expected"),
+    [
+        ([], 1_000),
+        ([(10.2, 10.5)], 700),
+        ([(9.0, 10.1), (10.9, 12.0)], 800),
+        ([(8.0, 9.0), (11.0, 12.0)], 1_000),
+        ([(9.0, 12.0)], 0),
+    ],
+)
+def test_a_stall_holds_no_time_in_which_the_one_who_asked_was_held_up(
+    slept_late: list[tuple[float, float]], expected: float
+) -> None:
+    assert waited_ms(10.0, 11.0, slept_late) == pytest.approx(expected)
 
 
 # ---------------------------------------------------------------- failover

@@ -163,20 +163,22 @@ async def supervising(made: Supervisor) -> AsyncGenerator[None]:
 async def test_a_process_whose_lock_is_held_for_ever_is_killed_and_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(supervisor, "_SILENT_SECONDS", 2.0)
-    monkeypatch.setattr(supervisor, "_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(supervisor, "_SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(supervisor, "_LOOK_SECONDS", 0.5)
     task = held_lock.hold_the_lock
     payload = task.payload((str(tmp_path / "mark"),), {}, {})
     async with FakeCluster(1) as cluster:
         queue = FakeQueue([payload])
         cluster["n1"].fallback = queue
         monkeypatch.setenv("RAFTQ_ADDRESSES", cluster.addresses)
-        settings = Settings(target="tests.support.held_lock:app", lease_seconds=1.0)
+        # One slot: a scripted node would go on to answer a poll of the process that was killed.
+        target = "tests.support.held_lock:app"
+        settings = Settings(target=target, lease_seconds=1.0, concurrency=1)
         with caplog.at_level(logging.INFO, "raftq.worker"):
             async with supervising(Supervisor(settings, 1)):
-                await until(lambda: "worker_process_silent" in caplog.messages)
+                await until(lambda: "worker_process_silent" in caplog.messages, 30)
                 queue.waiting.append(payload)
-                await until(lambda: payload in queue.done)
+                await until(lambda: payload in queue.done, 30)
         died = next(each for each in caplog.records if each.message == "worker_process_died")
         assert died.__dict__["code"] == -signal.SIGKILL
 

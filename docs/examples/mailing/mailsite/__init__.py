@@ -1,0 +1,1 @@
+"""A Django site whose orders are confirmed by mail."""
