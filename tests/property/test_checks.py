@@ -90,11 +90,14 @@ def _shorten_delays(self: State, queue: str, tasks: Sequence[NewTask], crcs: Seq
 
 def _last_in_first_out(self: ReadyQueue, first: int, priority: int, count: int = 1) -> None:
     line = self._line(priority)  # pyright: ignore[reportPrivateUsage]  # to break it
-    new = list(reversed(range(first, first + count)))
-    waiting = [*new, *line.waiting()]
-    line.__init__()  # type: ignore[misc]  # Empties it.
-    for sequence in waiting:
+    returned = line.returned()
+    waiting = list(line.waiting())
+    for _ in (*returned, *waiting):
+        line.pop()
+    for sequence in (*reversed(range(first, first + count)), *waiting):
         line.append(sequence, 1)
+    for sequence in returned:
+        line.put_back(sequence)
     self.ready += count
 
 

@@ -32,7 +32,7 @@ from raftq.storage.sync_job import SyncJob, create_segment, sync_failed
 
 __all__ = ["SEGMENT_BYTES", "Journal", "JournalEntry", "SyncJob"]
 
-SEGMENT_BYTES: Final = 16 * MIB
+SEGMENT_BYTES: Final = 8 * MIB
 """A segment that has reached this is followed by a new one; the batch that reached it is whole.
 About so much a log holds longer than it must, and recovery has in memory at a time."""
 

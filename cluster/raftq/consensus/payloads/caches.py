@@ -43,11 +43,11 @@ class RecentPayloads:
 class Block(Generic[Key]):
     """What one read from the disk brought: payloads by sequence, or by task id."""
 
-    __slots__ = ("bytes", "payloads")
+    __slots__ = ("payloads", "size_bytes")
 
     def __init__(self, payloads: Mapping[Key, bytes]) -> None:
         self.payloads = payloads
-        self.bytes = sum(map(len, payloads.values())) + _OVERHEAD_BYTES * len(payloads)
+        self.size_bytes = sum(map(len, payloads.values())) + _OVERHEAD_BYTES * len(payloads)
 
 
 class Blocks(Generic[Key]):
@@ -68,9 +68,9 @@ class Blocks(Generic[Key]):
     def add(self, number: int, payloads: Mapping[Key, bytes]) -> None:
         """Add a block, and let those go that were not used for longest."""
         block = self._blocks[number] = Block(payloads)
-        self._bytes += block.bytes
+        self._bytes += block.size_bytes
         while self._bytes > limits.PAYLOAD_CACHE_BYTES // 4 and len(self._blocks) > 1:
-            self._bytes -= self._blocks.popitem(last=False)[1].bytes
+            self._bytes -= self._blocks.popitem(last=False)[1].size_bytes
 
     def clear(self) -> None:
         """Forget all blocks."""
