@@ -18,7 +18,7 @@ from raftq.client.environment import DEFAULT_ADDRESSES, client_credentials
 from raftq.protocol.errors import InvalidRequest
 from raftq.worker import envelope
 from raftq.worker.connections import ClusterAccess, Connections
-from raftq.worker.enqueueing import Draft, enqueue_drafts
+from raftq.worker.enqueueing import Draft, around_sending, enqueue_drafts
 from raftq.worker.errors import InvalidTask, UnknownTaskName
 from raftq.worker.hooks import Hook
 from raftq.worker.job import Job, job_id
@@ -147,11 +147,13 @@ class App:
             OutcomeUnknown: Some may be enqueued; repeating it with the same drafts is harmless.
             RaftqError: See docs/reference/errors.md.
         """
-        return self.access.run(lambda client: enqueue_drafts(client, drafts))
+        with around_sending(self, *(draft.queue for draft in drafts)):
+            return self.access.run(lambda client: enqueue_drafts(client, drafts))
 
     async def aenqueue_many(self, drafts: Sequence[Draft[R]]) -> list[Job[R]]:
         """Do what `enqueue_many` does."""
-        return await enqueue_drafts(await self.access.client(), drafts)
+        with around_sending(self, *(draft.queue for draft in drafts)):
+            return await enqueue_drafts(await self.access.client(), drafts)
 
     def job(self, id: UUID | str) -> Job[object]:
         """Return the job of a task that was enqueued elsewhere; `task.job(id)` knows its type."""

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
 from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.messages import NewTask
-from raftq.worker.hooks import Outgoing
+from raftq.worker.hooks import Outgoing, entered
 from raftq.worker.job import Job
 from raftq.worker.options import CallOptions, Policy
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+_NO_HOOKS: Final = nullcontext()
 
 
 class Enqueueing(ABC, Generic[P, R]):
@@ -26,6 +28,9 @@ class Enqueueing(ABC, Generic[P, R]):
 
     @abstractmethod
     def _draft(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> "Draft[R]": ...
+
+    @abstractmethod
+    def _sending(self) -> AbstractContextManager[object]: ...
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue a run with these arguments; it is on the disks of a majority on return.
@@ -36,11 +41,13 @@ class Enqueueing(ABC, Generic[P, R]):
             OutcomeUnknown: It may be enqueued; use `draft` to be able to repeat it.
             RaftqError: See docs/reference/errors.md.
         """
-        return self._draft(args, kwargs).enqueue()
+        with self._sending():
+            return self._draft(args, kwargs).send()
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Do what `enqueue` does."""
-        return await self._draft(args, kwargs).aenqueue()
+        with self._sending():
+            return await self._draft(args, kwargs).asend()
 
     def draft(self, *args: P.args, **kwargs: P.kwargs) -> "Draft[R]":
         """Return a task that is to be enqueued later, alone or with others."""
@@ -57,6 +64,9 @@ class Prepared(Enqueueing[P, R]):
 
     def _draft(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> "Draft[R]":
         return make_draft(self._task, self._policy, self._options, args, kwargs)
+
+    def _sending(self) -> AbstractContextManager[object]:
+        return around_sending(self._task.app, self._policy.queue)
 
 
 class Draft(Generic[R_co]):
@@ -94,10 +104,20 @@ class Draft(Generic[R_co]):
 
     def enqueue(self) -> Job[R_co]:
         """Enqueue it; it is on the disks of a majority on return."""
-        return self._app.access.run(self._enqueue)
+        with around_sending(self._app, self.queue):
+            return self.send()
 
     async def aenqueue(self) -> Job[R_co]:
         """Do what `enqueue` does."""
+        with around_sending(self._app, self.queue):
+            return await self.asend()
+
+    def send(self) -> Job[R_co]:
+        """Enqueue it without telling the hooks; for those who have done so."""
+        return self._app.access.run(self._enqueue)
+
+    async def asend(self) -> Job[R_co]:
+        """Do what `send` does."""
         return await self._enqueue(await self._app.access.client())
 
     async def _enqueue(self, client: AsyncClient) -> Job[R_co]:
@@ -107,6 +127,14 @@ class Draft(Generic[R_co]):
     def job(self, created: bool | None = None) -> Job[R_co]:
         """Return its job, as if it had been enqueued."""
         return Job(self._app, self.id, self._decode, created)
+
+
+def around_sending(app: "App", *queues: str) -> AbstractContextManager[object]:
+    """Return what surrounds a call that sends a task to each of the queues."""
+    if not app.hooks:
+        return _NO_HOOKS
+    queue = queues[0] if len(set(queues)) == 1 else None
+    return entered(hook.sending(queue, len(queues)) for hook in app.hooks)
 
 
 async def enqueue_drafts(client: AsyncClient, drafts: Sequence[Draft[R]]) -> list[Job[R]]:

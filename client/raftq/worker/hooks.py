@@ -1,6 +1,7 @@
 """What an App's owner can do around every enqueue and every run: `App(hooks=[…])`."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -30,6 +31,19 @@ class Hook:
         What it raises, the caller of `enqueue` gets, and nothing is sent.
         """
 
+    def sending(self, queue: str | None, count: int) -> AbstractContextManager[object]:
+        """Return a context manager that is entered around the call that sends tasks.
+
+        It is entered where the caller of `enqueue` is, and surrounds `enqueuing` too, unless the
+        tasks were drafted before. It sees what the call raises, and cannot swallow it.
+
+        Args:
+            queue: Where they go; None if to several.
+            count: How many they are.
+        """
+        del queue, count
+        return nullcontext()
+
     def running(self, context: Context) -> AbstractContextManager[object]:
         """Return a context manager that is entered around the function, where it runs.
 
@@ -38,3 +52,19 @@ class Hook:
         """
         del context
         return nullcontext()
+
+
+@contextmanager
+def entered(contexts: Iterable[AbstractContextManager[object]]) -> Generator[None]:
+    """Enter contexts, one after the other; none of them can swallow an exception."""
+    failure: BaseException | None = None
+    with ExitStack() as stack:
+        for each in contexts:
+            stack.enter_context(each)
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+    if failure is not None:
+        raise failure

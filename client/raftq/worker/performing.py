@@ -6,9 +6,10 @@ child process. What it raises is the failure of the run.
 
 import inspect
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from raftq.worker.context import Context, running_as
+from raftq.worker.hooks import entered
 from raftq.worker.task import Invocation
 
 
@@ -41,16 +42,7 @@ async def aperform(invocation: Invocation, context: Context) -> bytes | None:
 
 @contextmanager
 def _around(invocation: Invocation, context: Context) -> Generator[None]:
-    """Make the context current and enter the hooks; no hook can swallow an exception."""
-    failure: BaseException | None = None
-    with ExitStack() as stack:
-        stack.enter_context(running_as(context))
-        for hook in invocation.task.app.hooks:
-            stack.enter_context(hook.running(context))
-        try:
-            yield
-        except BaseException as error:
-            failure = error
-            raise
-    if failure is not None:
-        raise failure
+    """Make the context current and enter the hooks."""
+    hooks = invocation.task.app.hooks
+    with running_as(context), entered(each.running(context) for each in hooks):
+        yield

@@ -5,6 +5,7 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, Unpack, cast
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid import UUID
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
 from raftq.worker import envelope
-from raftq.worker.enqueueing import Draft, Enqueueing, Prepared, make_draft
+from raftq.worker.enqueueing import Draft, Enqueueing, Prepared, around_sending, make_draft
 from raftq.worker.errors import InvalidTask, UnreadablePayload
 from raftq.worker.job import Job, job_id
 from raftq.worker.options import (
@@ -131,6 +132,9 @@ class Task(Enqueueing[P, R]):
 
     def _draft(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Draft[R]:
         return make_draft(self, self.policy, {}, args, kwargs)
+
+    def _sending(self) -> AbstractContextManager[object]:
+        return around_sending(self.app, self.queue)
 
     # ------------------------------------------------------------ bytes
 

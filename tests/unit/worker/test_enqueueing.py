@@ -1,6 +1,8 @@
 """From a call of a task to a task in a queue."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,7 +10,7 @@ import pytest
 from tests.support.asyncs import asynchronous
 from tests.support.fake_access import FakeAccess
 
-from raftq.protocol.errors import CommitTimeout, InvalidRequest
+from raftq.protocol.errors import CommitTimeout, InvalidRequest, NoLeader, RaftqError
 from raftq.worker import App, Hook
 from raftq.worker.errors import InvalidArguments
 from raftq.worker.hooks import Outgoing
@@ -154,6 +156,74 @@ def test_a_hook_that_raises_keeps_the_task_back() -> None:
     with pytest.raises(PermissionError, match="send"):
         send.enqueue()
     assert not access.enqueues
+
+
+class Around(Hook):
+    """Notes when it is entered, called and left; would like to hide what goes wrong."""
+
+    def __init__(self, name: str, notes: list[object]) -> None:
+        self.name = name
+        self.notes = notes
+
+    def enqueuing(self, outgoing: Outgoing) -> None:
+        self.notes.append(f"{self.name}!")
+
+    @contextmanager
+    def sending(self, queue: str | None, count: int) -> Generator[None]:
+        self.notes.append((self.name, queue, count))
+        try:
+            yield
+        except RaftqError as error:
+            self.notes.append(error.code)
+        self.notes.append(f"/{self.name}")
+
+
+def test_hooks_surround_the_call_that_makes_and_sends_a_task() -> None:
+    notes: list[object] = []
+    app, _ = made(hooks=[Around("a", notes), Hook(), Around("b", notes)])
+
+    @app.task(queue="mail")
+    def send() -> None: ...
+
+    send.enqueue()
+    assert notes == [("a", "mail", 1), ("b", "mail", 1), "a!", "b!", "/b", "/a"]
+    notes.clear()
+    asyncio.run(send.options(queue="other").aenqueue())
+    assert notes == [("a", "other", 1), ("b", "other", 1), "a!", "b!", "/b", "/a"]
+
+
+def test_hooks_surround_each_call_that_sends_drafts() -> None:
+    notes: list[object] = []
+    app, _ = made(hooks=[Around("a", notes)])
+
+    @app.task(queue="mail")
+    def send() -> None: ...
+
+    drafts = [send.draft(), send.draft(), send.options(queue="other").draft()]
+    assert notes == ["a!", "a!", "a!"]
+    notes.clear()
+    drafts[0].enqueue()
+    asyncio.run(drafts[0].aenqueue())
+    assert notes == [("a", "mail", 1), "/a"] * 2, "and do not see again what was drafted"
+    notes.clear()
+    app.enqueue_many(drafts[:2])
+    asyncio.run(app.aenqueue_many(drafts))
+    assert notes == [("a", "mail", 2), "/a", ("a", None, 3), "/a"]
+
+
+def test_no_hook_can_hide_that_nothing_was_sent() -> None:
+    notes: list[object] = []
+    app, access = made(hooks=[Around("a", notes)])
+
+    @app.task
+    def send() -> None: ...
+
+    access.problems = [NoLeader("no leader")] * 2
+    with pytest.raises(NoLeader):
+        send.enqueue()
+    with pytest.raises(NoLeader):
+        app.enqueue_many([send.draft()])
+    assert notes.count("no_leader") == 2
 
 
 @pytest.mark.parametrize("headers", [{"a": 1}, {1: "a"}])
