@@ -6,6 +6,7 @@ from typing import cast
 from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.members import Member, MemberList
+from raftq.consensus.raft.probation import Memory
 from raftq.testing.sim.node import ObservedReplica
 from raftq.testing.sim.observer import NodeWatch, Observer
 from raftq.testing.sim.world import WALL_AT_MS, World
@@ -43,13 +44,19 @@ class Bench:
         self.observer = Observer(World("observer"), wall_error_ms=50.0)
         self._members = members
 
-    def node(self, name: str, terms: list[int], durable: int | None = None) -> ObservedReplica:
+    def node(
+        self,
+        name: str,
+        terms: list[int],
+        durable: int | None = None,
+        memory: Memory = Memory.KEPT,
+    ) -> ObservedReplica:
         """Add a node with a log, which is all on its disk if nothing else is said."""
         log = FakeLog(terms, len(terms) if durable is None else durable, self._members)
         engine = SimpleNamespace(is_leader=name == "n1", term=2, read_index=None)
-        replica = SimpleNamespace(
-            config=SimpleNamespace(node=name), parts=SimpleNamespace(log=log, engine=engine)
-        )
+        membership = SimpleNamespace(probation=SimpleNamespace(memory=memory))
+        parts = SimpleNamespace(log=log, engine=engine, membership=membership)
+        replica = SimpleNamespace(config=SimpleNamespace(node=name), parts=parts)
         watch = SimpleNamespace(replica=replica, is_alive=True)
         self.observer.watches[name] = cast(NodeWatch, watch)
         return cast(ObservedReplica, replica)
@@ -83,6 +90,15 @@ def test_an_entry_that_a_disk_lacks_counts_for_nothing() -> None:
     bench.node("n3", [1])
     bench.observer.on_committed(leader, 4)
     assert bench.rules() == ["commit-quorum"]
+
+
+def test_who_came_back_with_an_empty_disk_may_have_had_it() -> None:
+    bench = Bench()
+    leader = bench.node("n1", [1, 1, 2])
+    bench.node("n2", [], memory=Memory.LOST)
+    bench.node("n3", [1])
+    bench.observer.on_committed(leader, 3)
+    assert not bench.rules()
 
 
 def test_learners_are_no_majority() -> None:

@@ -7,6 +7,7 @@ from google_crc32c import value as crc32c
 
 from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.members import MemberList
+from raftq.consensus.raft.probation import Memory
 from raftq.consensus.raft.raft_log import RaftLog
 from raftq.core.machine import Machine
 from raftq.core.state import State
@@ -90,8 +91,8 @@ class Observer:
     def on_committed(self, leader: ObservedReplica, index: int) -> None:
         """A leader counts an entry as committed: a majority of the voters has it on its disk.
 
-        The voters are those of the newest list in the leader's log. Who is down had it, for all
-        that is known.
+        The voters are those of the newest list in the leader's log. Who is down, or came back with
+        an empty disk, had it, for all that is known.
         """
         log = leader.parts.log
         if not log.first_index <= index <= log.last_index:
@@ -110,7 +111,10 @@ class Observer:
         watch = self.watches.get(voter)
         if watch is None or not watch.is_alive:
             return False
-        log = watch.replica.parts.log
+        parts = watch.replica.parts
+        log = parts.log
+        if parts.membership.probation.memory is not Memory.KEPT:
+            return False
         if index < log.first_index:
             return False  # Its snapshot has it.
         if index > log.last_index or log.term_at(index) != term:
