@@ -47,7 +47,7 @@ from raftq.protocol.messages import (
 )
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 
-PATIENCE_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 0.75
 """How long a node may be silent when an answer is due."""
 _WATCH_SECONDS: Final = 0.5
 _CALL_BYTES_MAX: Final = limits.REQUEST_BYTES_MAX - limits.KIB
