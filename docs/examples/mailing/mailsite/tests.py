@@ -55,6 +55,7 @@ class OrdersTest(TestCase):
         away = patch("mailsite.views.enqueue_confirmation", side_effect=NoLeader("no leader"))
         with self.assertLogs("django.test", "ERROR"), away:
             order = self.order()
+        self.assertEqual(self.state(order), "accepted")
         self.assertEqual(self.enqueue_forgotten(), "0 enqueued", "it is young")
         Order.objects.update(ordered_at=now() - timedelta(minutes=2))
         self.assertEqual(self.enqueue_forgotten(), "1 enqueued")

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST
 
 from mailsite.models import Order
 from mailsite.tasks import confirm
+from raftq.client import UnknownTask
 
 
 @csrf_exempt
@@ -27,10 +28,14 @@ def enqueue_confirmation(order: Order) -> None:
 
 
 async def get_order(request: HttpRequest, id: UUID) -> JsonResponse:
-    """Tell how far an order is; with an `async def` view, to show that it may be one."""
+    """Tell how far an order is."""
     order = await Order.objects.filter(pk=id).afirst()
     if order is None:
         return JsonResponse({"detail": "there is no such order"}, status=404)
     if order.is_confirmed:
         return JsonResponse({"state": "confirmed"})
-    return JsonResponse({"state": (await confirm.job(id).astatus()).state})
+    try:
+        status = await confirm.job(id).astatus()
+    except UnknownTask:  # Committed, and not enqueued yet; see `enqueue_forgotten`.
+        return JsonResponse({"state": "accepted"})
+    return JsonResponse({"state": status.state})
