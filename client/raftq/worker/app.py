@@ -18,6 +18,7 @@ from raftq.client.environment import DEFAULT_ADDRESSES, client_credentials
 from raftq.protocol.errors import InvalidRequest
 from raftq.worker import envelope
 from raftq.worker.connections import ClusterAccess, Connections
+from raftq.worker.endings import TimeLimitExceeded
 from raftq.worker.enqueueing import Draft, around_sending, enqueue_drafts
 from raftq.worker.errors import InvalidTask, UnknownTaskName
 from raftq.worker.hooks import Hook
@@ -49,7 +50,8 @@ class App:
         tls_ca: See `AsyncClient`; without it `RAFTQ_TLS_CA` counts.
         serializer: Stores arguments and results.
         hooks: Called around every enqueue and every run.
-        remote_exceptions: Classes of which `TaskFailed.cause` may be, beside Python's own.
+        remote_exceptions: Classes of which `TaskFailed.cause` may be, beside Python's own and
+            `TimeLimitExceeded`.
         timeout: How long a call to the cluster may take.
     """
 
@@ -69,7 +71,11 @@ class App:
         self.tls_ca: Final = tls_ca
         self.serializer: Final[Serializer] = serializer or MsgpackSerializer()
         self.hooks: Final = tuple(hooks)
-        self.remote_exceptions: Final = (*remote_exceptions, *_BUILTIN_EXCEPTIONS)
+        self.remote_exceptions: Final = (
+            *remote_exceptions,
+            TimeLimitExceeded,
+            *_BUILTIN_EXCEPTIONS,
+        )
         self.timeout: Final = timeout
         self.access: ClusterAccess = Connections(self.new_client, self.new_async_client)
         """How it reaches the cluster; connects when first used."""
