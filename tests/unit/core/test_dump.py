@@ -171,6 +171,14 @@ def _set(state: str, position: int, value: object) -> Callable[[list[Chunk]], No
     return change
 
 
+def _line_with(state: str) -> Callable[[list[Chunk]], None]:
+    def change(chunks: list[Chunk]) -> None:
+        line = next(chunk for chunk in chunks if chunk[0] == 3 and len(cast("list[int]", chunk[2])))
+        cast("list[int]", line[2])[0] = cast("int", _row(chunks, state)[0])
+
+    return change
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -185,6 +193,10 @@ def _set(state: str, position: int, value: object) -> Callable[[list[Chunk]], No
         pytest.param(_set("ready", 0, 10**6), id="a sequence that no line knows"),
         pytest.param(_set("done", 14, 9), id="a settling that does not exist"),
         pytest.param(_set("done", 16, "text"), id="a result of another type"),
+        pytest.param(_line_with("leased"), id="a leased task in a line"),
+        pytest.param(_line_with("done"), id="a done task in a line"),
+        pytest.param(_set("ready", 0, 2**48), id="a sequence that is too large"),
+        pytest.param(_set("dead", 0, 1), id="a sequence out of order"),
     ],
 )
 def test_damaged_content_is_noticed(damage: Callable[[list[Chunk]], None]) -> None:

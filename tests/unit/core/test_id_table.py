@@ -38,6 +38,8 @@ class Ids:
 
     def check(self) -> None:
         assert len(self.table) == len(self.known)
+        records = self.table._records  # pyright: ignore[reportPrivateUsage]
+        assert sum(map(len, records)) == len(self.known), "records are left behind"
         for task_id, sequence in self.known.items():
             assert self.table.find(task_id) == sequence
 

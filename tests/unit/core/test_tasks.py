@@ -6,6 +6,7 @@ import pytest
 from tests.support.machines import Driver, task_id
 
 from raftq.core import rows
+from raftq.core.machine import Machine
 from raftq.core.rows import LENGTH_BITS, ROW_BYTES
 from raftq.core.state import State
 from raftq.core.task import READY, SCHEDULED, Task
@@ -138,6 +139,30 @@ def test_a_refused_batch_leaves_no_row() -> None:
     assert [_fields(task) for task in tasks] == before
     assert add(tasks, CHUNK + 4, new(500))
     assert tasks.get(CHUNK + 4).state is READY
+
+
+def test_an_id_of_zeros_is_not_that_of_a_row_that_is_still_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All ids have one hash here, so each is compared with those before it in the batch."""
+
+    def same(_: bytes) -> int:
+        return 7
+
+    monkeypatch.setattr("raftq.core.id_table.hash", same, raising=False)
+    tasks = filled(3)
+    assert add(tasks, 4, new(4), NewTask(bytes(16), b""), new(5))
+    assert [tasks.find(each) for each in (task_id(4), bytes(16), task_id(5))] == [4, 5, 6]
+
+
+def test_waiting_tasks_of_a_dump_are_rows_again() -> None:
+    driver = Driver()
+    driver.enqueue(*range(1, 101))
+    driver.enqueue(*range(101, 201), delay_ms=1_000)
+    driver.lease(10)
+    loaded = Machine.load(driver.machine.dump())
+    tasks = loaded._state.tasks  # pyright: ignore[reportPrivateUsage]
+    assert (len(tasks.rows), len(tasks.objects)) == (190, 10)
 
 
 def test_a_changed_copy_of_a_row_changes_nothing_until_it_is_owned() -> None:

@@ -1,6 +1,6 @@
 """Mutations of the queue machine, of calls on the nodes, and of the client's retries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from raftq.client import calling as calling_module
@@ -9,6 +9,7 @@ from raftq.consensus.peers.forwarding import Forwarder
 from raftq.consensus.proposer import Proposer
 from raftq.consensus.replicated_state import ReplicatedState
 from raftq.core.applied import Applied
+from raftq.core.executor import Executor
 from raftq.core.machine import Machine
 from raftq.core.outcomes import Outcomes
 from raftq.core.request_memory import RequestMemory
@@ -114,17 +115,17 @@ def _client_ids() -> list[Patch]:
 
 
 def _enqueue_once() -> list[Patch]:
-    enqueue = cast("Callable[[Inside, Enqueue], CommandReply]", original(Machine, "_enqueue"))
+    enqueue_new = cast("Callable[..., bool]", original(Executor, "enqueue_new"))
 
-    def forgetful(self: Inside, command: Enqueue) -> CommandReply:
+    def forgetful(self: Inside, queue: str, new_tasks: Sequence[NewTask]) -> bool:
         tasks = self._state.tasks
-        for task in command.tasks:
-            sequence = tasks.find(task.id)
+        for new in new_tasks:
+            sequence = tasks.find(new.id)
             if sequence and tasks.get(sequence).lease is None:
-                tasks.ids.remove(task.id, sequence)
-        return enqueue(self, command)
+                tasks.ids.remove(new.id, sequence)
+        return enqueue_new(self, queue, new_tasks)
 
-    return [(Machine, "_enqueue", forgetful)]
+    return [(Executor, "enqueue_new", forgetful)]
 
 
 def _retry_memory() -> list[Patch]:
@@ -165,7 +166,7 @@ def _fencing() -> list[Patch]:
 
 def _apply_shell() -> list[Patch]:
     """Let a handler have a bug, and nothing be around it."""
-    execute = cast("Callable[[Inside, Command], CommandReply]", original(Machine, "execute"))
+    execute = cast("Callable[[Inside, Command], CommandReply]", original(Executor, "execute"))
 
     def faulty(self: Inside, command: Command) -> CommandReply:
         if isinstance(command, Requeue) and any(item.delay_ms for item in command.items):
@@ -175,7 +176,7 @@ def _apply_shell() -> list[Patch]:
     def bare(self: Inside, command: Command, _applied: Applied) -> CommandReply:
         return cast("CommandReply", self.execute(command))
 
-    return [(Machine, "execute", faulty), (Machine, "_shielded", bare)]
+    return [(Executor, "execute", faulty), (Machine, "_shielded", bare)]
 
 
 def _empty_answers() -> list[Patch]:
