@@ -43,17 +43,14 @@ class Job(Generic[R_co]):
         self.created: Final = created
         """Whether enqueueing made the task; False if it was there already; None if that is not
         known, as of `app.job(id)`."""
-        self._app: Final = app
+        self.access: Final[ClusterAccess] = app.access
+        """Where it is asked for, in testing mode the cluster in memory, also after the test."""
+        self._remote_exceptions: Final = app.remote_exceptions
         self._decode: Final = decode
         self._ending: Ending | None = None
 
     def __repr__(self) -> str:
         return f"<job {self.id}>"
-
-    @property
-    def access(self) -> ClusterAccess:
-        """Where it is asked for."""
-        return self._app.access
 
     # ------------------------------------------------------------ state
 
@@ -63,11 +60,11 @@ class Job(Generic[R_co]):
         Raises:
             UnknownTask: There is none, or it finished long ago and was forgotten.
         """
-        return self._app.access.run(self._status)
+        return self.access.run(self._status)
 
     async def astatus(self) -> TaskStatus:
         """Return what `status` does."""
-        return await self._status(await self._app.access.client())
+        return await self._status(await self.access.client())
 
     async def _status(self, client: AsyncClient) -> TaskStatus:
         status = await client.task(self.id)
@@ -92,17 +89,17 @@ class Job(Generic[R_co]):
         """
         if self._ending is None:
             waiting = self._waiting(timeout)
-            self._app.access.run(lambda client: self._wait(client, waiting))
+            self.access.run(lambda client: self._wait(client, waiting))
         return self._outcome()
 
     async def aresult(self, timeout: Duration | None = None) -> R_co:
         """Return what `result` does."""
         if self._ending is None:
-            await self._wait(await self._app.access.client(), self._waiting(timeout))
+            await self._wait(await self.access.client(), self._waiting(timeout))
         return self._outcome()
 
     def _waiting(self, timeout: Duration | None) -> Waiting:
-        return Waiting([self.id.bytes], patience(self._app.access, timeout))
+        return Waiting([self.id.bytes], patience(self.access, timeout))
 
     async def _wait(self, client: AsyncClient, waiting: Waiting) -> None:
         try:
@@ -143,7 +140,7 @@ class Job(Generic[R_co]):
             status.state,
             status.errors,
         )
-        error.__cause__ = local_exception(reason, self._app.remote_exceptions)
+        error.__cause__ = local_exception(reason, self._remote_exceptions)
         return error
 
 

@@ -142,6 +142,16 @@ def test_hooks_are_called_as_with_a_cluster() -> None:
         assert testing.run_pending()[0].state is TaskState.DONE
 
 
+def test_a_job_of_a_test_never_waits_for_a_real_cluster(shop: Shop) -> None:
+    with shop.app.testing(START) as testing:
+        done = shop.send.enqueue("a")
+        testing.run_pending()
+        waiting = shop.send.enqueue("b")
+    assert done.result() == "to a"
+    with pytest.raises(ResultTimeout):
+        waiting.result()
+
+
 @asynchronous
 async def test_everything_can_be_awaited() -> None:
     shop = Shop()
