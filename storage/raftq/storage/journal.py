@@ -134,8 +134,11 @@ class Journal:
         return self._shape.place(index).length - HEAD_BYTES
 
     def open_segments(self) -> list[int]:
-        """Open all segments for reading; return the descriptors, which a forked child inherits."""
-        return self._reader.open_all()
+        """Open what has written entries; return the descriptors, which a forked child inherits.
+
+        The newest segment may not be there yet: its entries then are with the caller.
+        """
+        return self._reader.open_through(self.written_index)
 
     # ------------------------------------------------------------ changes
 

@@ -69,6 +69,22 @@ def test_an_entry_that_was_damaged_since_it_was_written_is_not_returned() -> Non
     assert raised.value.facts["offset"] == place - HEAD_BYTES
 
 
+def test_a_child_is_given_no_segment_that_is_still_being_made() -> None:
+    disk = MemoryFiles()
+    journal = _open(disk, segment_bytes=1)
+    _append(journal, 1)
+    _sync(journal)
+    _append(journal, 2)
+    job = journal.begin_sync()
+    assert job is not None
+    _append(journal, 3)
+    assert len(journal.open_segments()) == 2, "3 will be in a segment that the job creates"
+    job.run()
+    journal.finish_sync(job)
+    _sync(journal)
+    assert len(journal.open_segments()) == 3
+
+
 def test_a_segment_that_was_dropped_can_be_read_by_who_has_it_open() -> None:
     disk = MemoryFiles()
     journal = _open(disk, segment_bytes=1)
