@@ -17,6 +17,9 @@ class RecentPayloads:
 
     def __init__(self) -> None:
         self._payloads: dict[int, bytes] = {}
+        self._oldest = 0
+        """No payload of a sequence before this is here. Asking the dict for its first key would
+        search it past all places that were emptied."""
         self._bytes = 0
 
     def get(self, sequence: int) -> bytes | None:
@@ -26,11 +29,16 @@ class RecentPayloads:
     def add(self, first_sequence: int, tasks: Iterable[NewTask]) -> None:
         """Add the payloads of tasks of consecutive sequences, and let the oldest go."""
         payloads, size = self._payloads, self._bytes
+        if not payloads:
+            self._oldest = first_sequence
         for sequence, task in enumerate(tasks, first_sequence):
             payloads[sequence] = payload = task.payload
             size += len(payload) + _OVERHEAD_BYTES
         while size > limits.PAYLOAD_CACHE_BYTES // 2:
-            size -= len(payloads.pop(next(iter(payloads)))) + _OVERHEAD_BYTES
+            oldest = payloads.pop(self._oldest, None)
+            self._oldest += 1
+            if oldest is not None:
+                size -= len(oldest) + _OVERHEAD_BYTES
         self._bytes = size
 
     def drop(self, sequence: int) -> None:
