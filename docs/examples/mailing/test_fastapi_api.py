@@ -2,9 +2,11 @@
 
 from uuid import uuid4
 
+import pytest
 from fastapi.testclient import TestClient
 from fastapi_api import api
 
+from raftq.client import NoLeader
 from raftq.testing import Testing
 
 MAIL = {"address": "a@example.org", "subject": "Hello"}
@@ -31,3 +33,15 @@ def test_a_request_that_is_repeated_is_one_mail(raftq_app: Testing) -> None:
 def test_a_mail_that_nobody_asked_for_is_not_found(raftq_app: Testing) -> None:
     with TestClient(api) as client:
         assert client.get(f"/mails/{uuid4()}").status_code == 404
+
+
+def test_a_cluster_that_is_away_is_a_reason_to_repeat(
+    raftq_app: Testing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise NoLeader("there is no leader")
+
+    monkeypatch.setattr(raftq_app.app.access, "client", away)
+    with TestClient(api) as client:
+        answer = client.put(f"/mails/{uuid4()}", json=MAIL)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

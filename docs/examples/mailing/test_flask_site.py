@@ -2,8 +2,10 @@
 
 from uuid import uuid4
 
+import pytest
 from flask_site import create_app
 
+from raftq.client import ConnectionLost
 from raftq.testing import Testing
 
 MAIL = {"address": "a@example.org", "subject": "Hello"}
@@ -27,3 +29,14 @@ def test_a_request_that_is_repeated_is_one_mail(raftq_app: Testing) -> None:
 
 def test_a_mail_that_nobody_asked_for_is_not_found(raftq_app: Testing) -> None:
     assert create_app().test_client().get(f"/mails/{uuid4()}").status_code == 404
+
+
+def test_a_doubtful_outcome_is_a_reason_to_repeat(
+    raftq_app: Testing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(call: object) -> None:
+        raise ConnectionLost("it may have happened")
+
+    monkeypatch.setattr(raftq_app.app.access, "run", lose)
+    answer = create_app().test_client().put(f"/mails/{uuid4()}", data=MAIL)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

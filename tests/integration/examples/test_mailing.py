@@ -79,7 +79,7 @@ def test_the_tests_of_the_examples_pass_without_a_cluster(folder: Path) -> None:
     running = start_pytest(folder, "-W", "error", "-q")
     said, _ = running.communicate(timeout=90)
     assert running.returncode == 0, said
-    assert "6 passed" in said
+    assert "8 passed" in said
 
 
 def test_the_tests_of_the_django_site_pass_without_a_cluster(folder: Path) -> None:
