@@ -14,7 +14,7 @@ from tornado.iostream import PipeIOStream, StreamClosedError
 from raftq.consensus.backup_child import BackupChild, backup_meta
 from raftq.consensus.contract import Replica
 from raftq.protocol import limits
-from raftq.protocol.errors import NotReady, RateLimited
+from raftq.protocol.errors import CorruptRecord, NotReady, RateLimited
 from raftq.protocol.messages import Consistency
 from raftq.server.service import Service
 from raftq.storage.backups import BackupMeta
@@ -141,7 +141,12 @@ class Backup:
 
     async def _reap(self) -> bool:
         # The child of a large node needs a moment to give its memory back; the loop goes on.
-        while (succeeded := self._child.poll()) is None:
-            await asyncio.sleep(_POLL_SECONDS)
+        try:
+            while (succeeded := self._child.poll()) is None:
+                await asyncio.sleep(_POLL_SECONDS)
+        except CorruptRecord as error:
+            # A payload that nobody asked for yet. The node stops when somebody does.
+            _log.critical("backup_met_damage", exc_info=error)
+            succeeded = False
         self._on_end()
         return succeeded
