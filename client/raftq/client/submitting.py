@@ -49,7 +49,7 @@ class Submissions:
 class _Submission(Generic[R]):
     """One coroutine, from its submission to its end."""
 
-    __slots__ = ("_call", "_ended", "_is_cancelled", "_loop", "_task")
+    __slots__ = ("_call", "_ended", "_is_cancelled", "_loop", "_problem", "_task")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, call: Callable[[], Coroutine[Any, Any, R]]
@@ -57,6 +57,8 @@ class _Submission(Generic[R]):
         self._loop = loop
         self._call = call
         self._task: asyncio.Task[R] | None = None
+        self._problem: Exception | None = None
+        """Why there is no coroutine, such as arguments that the call does not take."""
         self._is_cancelled = False
         self._ended = threading.Lock()  # Held until the coroutine has ended.
         self._ended.acquire()
@@ -65,8 +67,13 @@ class _Submission(Generic[R]):
         """Start the coroutine; called on the loop."""
         if self._is_cancelled:
             return  # Its caller was interrupted and waits no more.
-        self._task = self._loop.create_task(self._call())
-        self._task.add_done_callback(self._on_ended)
+        try:
+            self._task = self._loop.create_task(self._call())
+        except Exception as problem:
+            self._problem = problem
+            self._ended.release()
+        else:
+            self._task.add_done_callback(self._on_ended)
 
     def wait(self) -> R:
         """Wait for the end and return the result, or raise the coroutine's exception.
@@ -79,6 +86,8 @@ class _Submission(Generic[R]):
         except BaseException:  # KeyboardInterrupt: nobody waits for the coroutine any more.
             self._loop.call_soon_threadsafe(self._cancel)
             raise
+        if self._problem is not None:
+            raise self._problem
         task = self._task
         assert task is not None, "a coroutine that ended has begun"
         if task.cancelled():

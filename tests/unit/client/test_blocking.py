@@ -15,7 +15,7 @@ import pytest
 from tests.support.fake_node import FakeCluster, Script, Silent, success
 
 from raftq.client import AsyncClient, Client
-from raftq.protocol.errors import ConnectionLost, InvalidRequest, NoLeader
+from raftq.protocol.errors import Conflict, ConnectionLost, InvalidRequest
 
 FOREIGN = {"run"}
 """What only `Client` has."""
@@ -71,8 +71,27 @@ def test_a_blocking_method_returns_the_answer_and_raises_the_error() -> None:
     with node() as address, Client(address) as client:
         assert client.enqueue("q", b"x").created
         assert client.new_task(b"x").id < client.new_id()
-    with node(NoLeader("none")) as address, Client(address) as client, pytest.raises(NoLeader):
-        client.enqueue("q", b"x", timeout=0.1)
+    with node(Conflict("other")) as address, Client(address) as client, pytest.raises(Conflict):
+        client.enqueue("q", b"x")
+
+
+def test_arguments_that_do_not_fit_are_refused_at_once_and_harm_no_other_call() -> None:
+    refusals: list[str] = []
+    with node() as address, Client(address) as client:
+
+        def call_wrongly() -> None:
+            try:
+                client.enqueue("q")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+            except TypeError as error:
+                refusals.append(str(error))
+
+        caller = threading.Thread(target=call_wrongly, daemon=True)
+        caller.start()
+        caller.join(10)
+        assert not caller.is_alive(), "it waits for a call that was never made"
+        assert client.enqueue("q", b"x").created
+    assert len(refusals) == 1
+    assert "payload" in refusals[0]
 
 
 def test_threads_share_a_client() -> None:
