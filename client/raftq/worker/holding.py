@@ -68,8 +68,13 @@ class Holding:
         """Prolong all leases with one call, three times in the life of each."""
         pause = self._lease_seconds / _EXTENDS_PER_LEASE
         lease_ms = int(self._lease_seconds * 1_000)
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
         while True:
-            await asyncio.sleep(pause)
+            # From one call's beginning to the next's: one that failed has used up its pause, and
+            # another pause after it would let the leases run out before the second try.
+            await asyncio.sleep(began_at + pause - loop.time())
+            began_at = loop.time()
             held = list(self._held.values())
             items = [ExtendItem(each.run.token, lease_ms) for each in held]
             try:

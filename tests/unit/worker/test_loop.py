@@ -456,6 +456,30 @@ def test_a_failed_extension_is_tried_again_and_cancels_nobody() -> None:
     scene(body, for_ever, payloads(2), lease=0.3)
 
 
+def test_leases_are_extended_as_soon_as_the_cluster_is_back() -> None:
+    lease = 3.0
+    outage = 1.1 * lease / 3  # A little longer than one call may take.
+
+    async def body(now: Scene) -> None:
+        real = now.queue
+        clock = asyncio.get_running_loop().time
+        began_at: list[float] = []
+
+        def away(received: Received) -> Action | Awaitable[Action]:
+            if isinstance(received.call, Extend):
+                began_at.append(clock())
+                if clock() - began_at[0] < outage:
+                    return NoLeader("away")
+            return real(received)
+
+        now.cluster["n1"].fallback = away
+        await until(lambda: real.extended)
+        assert clock() - began_at[0] < outage + lease / 6
+        now.worker.abandon()
+
+    scene(body, for_ever, payloads(1), lease=lease)
+
+
 def test_a_worker_whose_requests_are_refused_ends_with_the_reason() -> None:
     async def body(now: Scene) -> None:
         with pytest.raises(InvalidRequest, match="no such queue name"):
