@@ -170,6 +170,8 @@ class Watch:
             self._timer = self._loop.call_later(self._grace_seconds, self._on_grace)
         elif self._exceeded_seconds is not None:
             self.end(None, StillRunning(_time_text(self._exceeded_seconds, where)))
+        else:
+            self._arm()  # Nobody wants its result, but its time limit stands.
 
     def _cancel(self) -> None:
         self._interrupt()

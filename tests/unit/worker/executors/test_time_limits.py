@@ -82,6 +82,21 @@ async def test_a_thread_that_waits_in_c_cannot_be_stopped_and_is_named() -> None
 
 
 @asynchronous
+async def test_a_run_that_nobody_wants_any_more_is_still_held_to_its_time_limit() -> None:
+    async with executing("thread", 1) as executor:
+        unwanted = asyncio.create_task(
+            executor.run(*call(tasks.sleep_in_thread, 8.0, timeout_ms=1_500))
+        )
+        await asyncio.sleep(0.1)
+        unwanted.cancel()  # As when its lease is lost.
+        began = time.monotonic()
+        with pytest.raises(StillRunning) as caught:
+            await unwanted
+        assert time.monotonic() - began < 6
+    assert "in sleep_in_thread" in RemoteError.parse(caught.value.text).traceback
+
+
+@asynchronous
 async def test_the_time_of_a_run_that_waits_for_a_thread_does_not_run() -> None:
     async with executing("thread", 1) as executor:
         first = asyncio.create_task(executor.run(*call(tasks.sleep_in_thread, 0.5)))
