@@ -377,6 +377,8 @@ class Engine:
 
     def apply_entry(self, command: bytes) -> object:
         """Apply one log entry; never raises. Called by PySyncObj."""
+        if self.failure is not None:
+            return None  # PySyncObj goes on with the next entry; the machine must not.
         try:
             kind = command[0]
             if kind == ENTRY_COMMAND:
@@ -394,10 +396,14 @@ class Engine:
     def _serialize(self, _path: str, entries: tuple[LogEntry, LogEntry, object]) -> None:
         # PySyncObj renames `_path` after this returns and fails silently, because the file does
         # not exist: the child process that was started here does its own renaming.
+        if self.failure is not None:
+            raise self.failure  # The machine may lack an entry that could not be applied.
         try:
             self._snapshots.begin(entries[0], entries[1])
+        except OSError:
+            raise  # It has failed, as if its writer had, and is tried again.
         except Exception as error:  # PySyncObj would only count the snapshot as failed.
-            self.failure = self.failure or error
+            self.failure = error
             raise
 
     def _deserialize(self, _path: str) -> tuple[JournalEntry, JournalEntry, list[Node]]:
