@@ -38,7 +38,11 @@ class ForkedChild:
         assert self._pid == 0, "one job at a time"
         gc.freeze()  # So that a collection in the child does not touch, and copy, every page.
         parent = os.getpid()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            gc.unfreeze()
+            raise
         if self._pid == 0:
             _run_and_exit(job, keep, parent)
         gc.unfreeze()

@@ -56,7 +56,7 @@ def open_replica(
     disk = Disk(
         Journal.open(files, data_dir.journal_folder),
         VoteFile.open(files, data_dir.vote_path),
-        SnapshotStore(files, data_dir.snapshot_folder),
+        SnapshotStore(files, data_dir.snapshot_folder, data_dir.free_bytes),
         data_dir,
     )
     around = Surroundings(

@@ -292,7 +292,7 @@ class RaftReplica:
         any more: those in the snapshot and in the log, less those of live tasks.
         """
         log, payloads = self.parts.log, self.parts.state.payloads
-        if not self.parts.snapshotter.is_idle:
+        if not self.parts.snapshotter.may_begin:
             return
         if self.parts.engine.applied_index - log.first_index < 2:
             return

@@ -5,6 +5,7 @@ renames through `SnapshotStore`, and exits. The log is cut only after the child 
 Source: Redis' background save; docs/decisions/0003-forked-snapshots.md.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,9 +22,12 @@ from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.stored_entry import LogEntry
 from raftq.consensus.replicated_state import ReplicatedState
 from raftq.core.machine import Machine
+from raftq.protocol import limits
 from raftq.storage.chunk_index import ChunkIndex
 from raftq.storage.journal import JournalEntry
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
+
+_log = logging.getLogger(__name__)
 
 _HEADS_PER_POLL: Final = 256
 """Records of a new snapshot that are looked at before others get their turn of the loop."""
@@ -36,7 +40,11 @@ class Background(Protocol):
     """Runs one job beside the node and tells when it ended."""
 
     def start(self, job: Callable[[], None], keep: Collection[int]) -> None:
-        """Start a job that needs some open files."""
+        """Start a job that needs some open files.
+
+        Raises:
+            OSError: There is no process to be had; then `poll` returns False.
+        """
         ...
 
     def poll(self) -> bool | None:
@@ -86,6 +94,7 @@ class Snapshotter:
         self._unread_heads: Iterator[None] = iter(())
         self._durable_since: float | None = None
         self._identity = (0, 0)
+        self._again_at = 0.0
         self.written_total = 0
         self.failed_total = 0
 
@@ -94,8 +103,18 @@ class Snapshotter:
         """Whether no snapshot is being written."""
         return self._writing is None
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether a snapshot may be begun: none is being written, and none failed just now."""
+        return self._writing is None and self._clock() >= self._again_at
+
     def begin(self, last: LogEntry, previous: LogEntry) -> None:
-        """Start writing a snapshot of the machine as it is now."""
+        """Start writing a snapshot of the machine as it is now.
+
+        Raises:
+            OSError: There is no process, or no open file, to be had; the snapshot has failed.
+            CorruptRecord: A file is damaged; this node must stop.
+        """
         machine, meta = self._state.machine, self.describe(last, previous)
         self._writing, self._last_sequence = meta, machine.last_sequence
         self._background.start(
@@ -128,9 +147,7 @@ class Snapshotter:
             if is_in_use is None:
                 return SNAPSHOT_WRITING
             if not is_in_use:
-                self._writing = None
-                self._close_written()
-                self.failed_total += 1
+                self._give_up(now)
                 return SNAPSHOT_FAILED
             self._durable_since = now
         passed = self._followers_passed(self._writing.last_index)
@@ -162,6 +179,13 @@ class Snapshotter:
         self._state.payloads.change_to(self._written, self._last_sequence)
         self._written = None
         return True
+
+    def _give_up(self, now: float) -> None:
+        self._writing = None
+        self._close_written()
+        self.failed_total += 1
+        self._again_at = now + limits.SNAPSHOT_AGAIN_AFTER_MS / 1_000
+        _log.warning("snapshot_failed", extra={"failed_total": self.failed_total})
 
     def _close_written(self) -> None:
         self._unread_heads = iter(())

@@ -84,6 +84,8 @@ WAITERS_MAX: Final = 20_000
 """Lease calls that may wait on one node at a time."""
 DISK_RESERVE_BYTES: Final = 256 * MIB
 """Free space below which enqueues are refused, so that acks and compaction can go on."""
+JOURNAL_RESERVE_BYTES: Final = 64 * MIB
+"""Free space below which no snapshot is written: a node that cannot write its journal stops."""
 
 # Log entries and their replication.
 ENTRY_BYTES_TARGET: Final = 256 * KIB
@@ -116,6 +118,9 @@ BACKUP_TIMEOUT_MS: Final = 1 * HOUR_MS
 """How long one backup may take; while it runs, memory that changes is held twice."""
 SNAPSHOT_AFTER_BYTES: Final = 64 * MIB
 """Log bytes since the last snapshot after which a new one is written."""
+SNAPSHOT_AGAIN_AFTER_MS: Final = 5 * SECOND_MS
+"""Pause after a snapshot that failed, of a full disk for example: each attempt costs a fork, and
+much reading and writing."""
 SNAPSHOT_AFTER_ENTRIES: Final = 50_000
 """Log entries since the last snapshot after which a new one is written."""
 PEER_FRAME_BYTES_MAX: Final = 64 * MIB

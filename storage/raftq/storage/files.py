@@ -7,6 +7,7 @@ is the other implementation and loses exactly what was not synced.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -194,7 +195,11 @@ def sync_file(files: Files, path: Path) -> None:
 
 
 def write_temporary(files: Files, path: Path, parts: Iterable[bytes]) -> Path:
-    """Write the parts to the file's temporary path, durable but for its name; return the path."""
+    """Write the parts to the file's temporary path, durable but for its name; return the path.
+
+    Raises:
+        OSError: The disk did not take it; it has none of it any more.
+    """
     temporary = temporary_path(path)
     if temporary.name in files.names(path.parent):
         files.remove(temporary)  # Of an earlier attempt; appending to it would mix the two.
@@ -203,6 +208,10 @@ def write_temporary(files: Files, path: Path, parts: Iterable[bytes]) -> Path:
         for part in parts:
             file.write(part)
         file.sync()
+    except OSError:
+        with suppress(OSError):
+            files.remove(temporary)  # It may hold all the room that a full disk had left.
+        raise
     finally:
         file.close()
     return temporary

@@ -7,12 +7,15 @@ that no chunk can be missing, doubled or out of place; who holds a snapshot open
 it closes it, whatever takes its name meanwhile.
 """
 
-from collections.abc import Iterable, Iterator
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from raftq.protocol import limits
 from raftq.protocol.errors import CorruptRecord
 from raftq.protocol.versions import SNAPSHOT_FORMAT_VERSION, SNAPSHOT_FORMATS_READABLE
 from raftq.storage.chunk_index import ChunkIndex
@@ -59,9 +62,13 @@ class SnapshotStore:
     Args:
         files: The disk.
         folder: Where the snapshots are; it exists.
+        free_bytes: Returns what is free on the disk; None if it does not matter.
     """
 
-    def __init__(self, files: Files, folder: Path) -> None:
+    def __init__(
+        self, files: Files, folder: Path, free_bytes: Callable[[], int] | None = None
+    ) -> None:
+        self._free_bytes = free_bytes
         self._files = files
         self._folder = folder
         self.current: Final = folder / _CURRENT
@@ -83,12 +90,20 @@ class SnapshotStore:
             OSError: The disk did not take it; the current snapshot is still there.
             CorruptRecord: It read back wrong; the current snapshot is still there.
         """
-        temporary = write_temporary(self._files, self.current, _encode(meta, chunks))
+        parts = self._while_there_is_room(_encode(meta, chunks))
+        temporary = write_temporary(self._files, self.current, parts)
         self._verify(temporary)
         if self._is_newer(meta):
             self._files.remove(temporary)
         else:
             self._make_current(temporary)
+
+    def _while_there_is_room(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the parts; the last bytes of the disk are the journal's, which cannot wait."""
+        for part in parts:
+            if self._free_bytes is not None and self._free_bytes() < limits.JOURNAL_RESERVE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.current))
+            yield part
 
     def adopt(self, received: Path) -> None:
         """Make a file received into this folder the current snapshot. Blocks.

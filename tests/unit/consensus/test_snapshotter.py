@@ -1,5 +1,6 @@
 """When a snapshot counts as written, and what is loaded back."""
 
+import errno
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -54,8 +55,11 @@ class Job:
         self.job: Callable[[], None] | None = None
         self.outcome: bool | None = None
         self.damage: CorruptRecord | None = None
+        self.refusal: OSError | None = None
 
     def start(self, job: Callable[[], None], keep: Collection[int]) -> None:
+        if self.refusal is not None:
+            raise self.refusal
         self.job, self.outcome = job, None
 
     def poll(self) -> bool | None:
@@ -127,12 +131,26 @@ def test_a_snapshot_counts_once_and_only_after_its_writer_succeeded(bench: Bench
 
 
 def test_a_failed_writer_is_told_once_and_the_next_may_begin(bench: Bench) -> None:
+    assert bench.snapshotter.may_begin
     bench.snapshotter.begin(LAST, PREVIOUS)
+    assert not bench.snapshotter.may_begin
     bench.job.outcome = False
     assert bench.snapshotter.poll() == SNAPSHOT_FAILED
     assert bench.snapshotter.poll() == SNAPSHOT_IDLE
+    assert not bench.snapshotter.may_begin, "at once it would fail again"
+    bench.now += limits.SNAPSHOT_AGAIN_AFTER_MS / 1_000
+    assert bench.snapshotter.may_begin
     assert (bench.snapshotter.failed_total, bench.snapshotter.written_total) == (1, 0)
     bench.write()
+
+
+def test_a_snapshot_that_no_process_can_be_had_for_has_failed(bench: Bench) -> None:
+    bench.job.refusal = OSError(errno.EAGAIN, "no process")
+    bench.job.outcome = False
+    with pytest.raises(OSError, match="no process"):
+        bench.snapshotter.begin(LAST, PREVIOUS)
+    assert bench.snapshotter.poll() == SNAPSHOT_FAILED
+    assert bench.snapshotter.is_idle
 
 
 def test_the_log_is_kept_for_a_moment_for_a_follower_that_is_a_little_behind(bench: Bench) -> None:

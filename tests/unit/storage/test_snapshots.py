@@ -17,6 +17,7 @@ from tests.unit.storage.crash_search import (
     until_power_cut,
 )
 
+from raftq.protocol import limits
 from raftq.protocol.errors import CorruptRecord, StorageError, SyncFailed, UnsupportedFormat
 from raftq.protocol.versions import SNAPSHOT_FORMAT_VERSION, SNAPSHOT_FORMATS_READABLE
 from raftq.storage.record import (
@@ -206,9 +207,21 @@ def test_a_write_that_failed_halfway_does_not_spoil_the_next() -> None:
     with pytest.raises(OSError, match="No space left"):
         store.write(_meta(20), _chunks(20))
     assert store.read_meta() == _meta(10)
+    assert disk.names(FOLDER) == [CURRENT.name], "what was written of it fills the disk no longer"
     disk.capacity_bytes = None
     store.write(_meta(20), _chunks(20))
     assert _last_index(disk) == 20
+
+
+def test_a_snapshot_leaves_room_for_the_journal() -> None:
+    disk = MemoryFiles()
+    free_bytes = limits.JOURNAL_RESERVE_BYTES
+    store = SnapshotStore(disk, FOLDER, lambda: free_bytes)
+    store.write(_meta(10), _chunks(10))
+    free_bytes -= 1
+    with pytest.raises(OSError, match="No space left"):
+        store.write(_meta(20), _chunks(20))
+    assert (disk.names(FOLDER), _last_index(disk)) == ([CURRENT.name], 10)
 
 
 def test_a_newer_snapshot_that_arrived_meanwhile_is_not_replaced() -> None:
