@@ -74,21 +74,22 @@ class Group:
     Args:
         kind: Of each call.
         prefix: The bytes of each before its item's array: the tag, and the queue of an enqueue.
-        timeout_ms: Of each.
     """
 
     __slots__ = ("_futures", "_items", "_prefix", "_size", "kind", "timeout_ms")
 
-    def __init__(self, kind: type[Call], prefix: bytes, timeout_ms: int) -> None:
+    def __init__(self, kind: type[Call], prefix: bytes) -> None:
         self.kind = kind
-        self.timeout_ms = timeout_ms
+        self.timeout_ms = 0
+        """The longest of all; each caller ends its own wait."""
         self._prefix = prefix
         self._items: list[bytes] = []
         self._futures: list[asyncio.Future[object]] = []
         self._size = 0
 
-    def add(self, item: bytes, future: "asyncio.Future[object]") -> None:
+    def add(self, item: bytes, future: "asyncio.Future[object]", timeout_ms: int) -> None:
         """Let a call share the request."""
+        self.timeout_ms = max(self.timeout_ms, timeout_ms)
         self._items.append(item)
         self._futures.append(future)
         self._size += len(item)
@@ -144,8 +145,8 @@ class Group:
         return ()
 
     def _alone(self, item: bytes, future: "asyncio.Future[object]") -> "Group":
-        group = Group(self.kind, self._prefix, self.timeout_ms)
-        group.add(item, future)
+        group = Group(self.kind, self._prefix)
+        group.add(item, future, self.timeout_ms)
         return group
 
     def _fail_all(self, text: str) -> None:

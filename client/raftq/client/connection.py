@@ -94,8 +94,10 @@ class Connection(asyncio.Protocol):
         self._flush_is_scheduled = False
         self._last_id = 0
         self._open: dict[int, Lone | Group] = {}
-        self._groups: dict[tuple[bytes, int], Group] = {}
-        """Calls of this turn of the loop by what must be the same to share a request."""
+        self._groups: dict[bytes, Group] = {}
+        """Calls of this turn of the loop by what must be the same to share a request. Not by their
+        timeouts: calls that waited for the connection together have a little less left, each in
+        its own way, and tasks of one queue must keep their order."""
         self._is_lost = False
         self._name = ""
         self._heard_at = self._loop.time()
@@ -145,14 +147,13 @@ class Connection(asyncio.Protocol):
         timeout_ms: int,
         future: "asyncio.Future[object]",
     ) -> None:
-        key = (prefix, timeout_ms)
-        group = self._groups.get(key)
+        group = self._groups.get(prefix)
         if group is None or group.is_full:
             if group is not None:
                 self._send_group(group)
-            group = self._groups[key] = Group(kind, prefix, timeout_ms)
+            group = self._groups[prefix] = Group(kind, prefix)
             self._schedule_flush()
-        group.add(item, future)
+        group.add(item, future, timeout_ms)
 
     def _send_groups(self) -> None:
         groups, self._groups = self._groups, {}

@@ -101,7 +101,7 @@ def test_a_call_alone_is_sent_as_it_is() -> None:
     connected(body)
 
 
-def test_settlements_share_by_their_kind_and_enqueues_by_their_queue_and_patience() -> None:
+def test_settlements_share_by_their_kind_and_enqueues_by_their_queue() -> None:
     async def body(node: FakeNode, connection: Connection) -> None:
         node.fallback = answered
         calls: list[tuple[Call, int]] = [
@@ -111,7 +111,6 @@ def test_settlements_share_by_their_kind_and_enqueues_by_their_queue_and_patienc
             (enqueue(4, "a"), 1_000),
             (enqueue(5, "b"), 1_000),
             (enqueue(6, "a"), 1_000),
-            (enqueue(7, "a"), 2_000),
         ]
         found = await outcomes([connection.call(*each) for each in calls])
         assert [each.items[0].error_code for each in found if isinstance(each, Settled)] == [
@@ -124,8 +123,18 @@ def test_settlements_share_by_their_kind_and_enqueues_by_their_queue_and_patienc
             Fail([FailItem(2, "no")]),
             Enqueue("a", [task(4), task(6)]),
             Enqueue("b", [task(5)]),
-            Enqueue("a", [task(7)]),
         ]
+
+    connected(body)
+
+
+def test_tasks_keep_their_order_whatever_time_each_has_left() -> None:
+    async def body(node: FakeNode, connection: Connection) -> None:
+        node.fallback = answered
+        await outcomes([connection.call(enqueue(each), 1_000 + each % 2) for each in range(6)])
+        (received,) = node.received
+        assert received.call == Enqueue("q", [task(each) for each in range(6)])
+        assert received.timeout_ms == 1_001, "nobody's wait is cut short"
 
     connected(body)
 
