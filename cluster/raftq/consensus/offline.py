@@ -50,7 +50,7 @@ def replay_folder(files: Files, path: Path) -> OfflineState:
     loaded = read_snapshot(files, path / SNAPSHOTS_NAME)
     log = read_log(files, path / JOURNAL_NAME)
     reader = EntryReader(files, path / JOURNAL_NAME, log.shape)
-    payloads = PayloadStore(lambda index: reader.read(index).command, reader.open_all)
+    payloads = PayloadStore(lambda index: reader.read(index).command)
     machine, snapshot_index, snapshot_term = Machine(payloads), 0, 0
     if loaded is not None:
         snapshot_index, snapshot_term = loaded.meta.last_index, loaded.meta.last_term

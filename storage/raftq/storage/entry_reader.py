@@ -58,10 +58,10 @@ class EntryReader:
         size = min(length - HEAD_BYTES, 1)
         return self._file(segment.sequence).read_at(offset + HEAD_BYTES, size)
 
-    def open_all(self) -> list[int]:
-        """Open every segment that holds entries; return the descriptors."""
-        held = [segment.sequence for segment in self._shape.segments if segment.first_index]
-        return [self._file(sequence).descriptor for sequence in held]
+    def open_through(self, index: int) -> list[int]:
+        """Open every segment that holds entries up to an index; return the descriptors."""
+        held = [each for each in self._shape.segments if 0 < each.first_index <= index]
+        return [self._file(segment.sequence).descriptor for segment in held]
 
     def forget(self, sequence: int) -> None:
         """Close a segment whose file will be removed."""

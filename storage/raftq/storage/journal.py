@@ -134,8 +134,11 @@ class Journal:
         return self._shape.place(index).length - HEAD_BYTES
 
     def open_segments(self) -> list[int]:
-        """Open all segments for reading; return the descriptors, which a forked child inherits."""
-        return self._reader.open_all()
+        """Open all segments for reading; return the descriptors, which a forked child inherits.
+
+        One that was begun and holds nothing written may not exist before the running job ends.
+        """
+        return self._reader.open_through(self.written_index)
 
     # ------------------------------------------------------------ changes
 
