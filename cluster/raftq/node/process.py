@@ -25,6 +25,7 @@ from raftq.consensus.replica import RaftReplica
 from raftq.node.certificates import Certificates
 from raftq.node.credentials import Keeper
 from raftq.node.exposure import exposures, sends_tokens_in_the_clear
+from raftq.node.memory import MemoryTrimmer
 from raftq.node.settings import Address, NodeConfig, address_text
 from raftq.protocol import limits
 from raftq.protocol.messages import ClusterStatus, NodeStatus
@@ -108,6 +109,7 @@ class Node:
         self._disk_checked_at = 0.0
         self._is_disk_full = False
         self._stop_requested = asyncio.Event()
+        self._trimmer = MemoryTrimmer()
 
     async def run(self) -> None:
         """Serve until a signal or a failure.
@@ -124,6 +126,7 @@ class Node:
         try:
             await self._start()
             self._keeper.start(self._renew)
+            self._trimmer.start()
             _log.info("node_started", extra={**self._config.facts, "pid": os.getpid()})
             await self._until_stopped()
         finally:
@@ -169,6 +172,7 @@ class Node:
         _log.info("node_drained", extra={"another_leads": handed_over})
 
     async def _stop(self) -> None:
+        self._trimmer.stop()
         await self._keeper.stop()
         await self.server.stop()
         await self.replica.stop()
