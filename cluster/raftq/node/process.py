@@ -26,6 +26,7 @@ from raftq.node.certificates import Certificates
 from raftq.node.credentials import Keeper
 from raftq.node.disk_watch import DiskWatch
 from raftq.node.exposure import exposures, sends_tokens_in_the_clear
+from raftq.node.memory import MemoryTrimmer
 from raftq.node.settings import Address, NodeConfig, address_text
 from raftq.protocol.messages import ClusterStatus, NodeStatus
 from raftq.protocol.uuid7 import Uuid7
@@ -106,6 +107,7 @@ class Node:
         for which in keeper.certificates.expire_at:
             self.server.metrics.add_certificate(which, partial(keeper.expiry_seconds, which))
         self._stop_requested = asyncio.Event()
+        self._trimmer = MemoryTrimmer()
 
     async def run(self) -> None:
         """Serve until a signal or a failure.
@@ -122,6 +124,7 @@ class Node:
         try:
             await self._start()
             self._keeper.start(self._renew)
+            self._trimmer.start()
             _log.info("node_started", extra={**self._config.facts, "pid": os.getpid()})
             await self._until_stopped()
         finally:
@@ -167,6 +170,7 @@ class Node:
         _log.info("node_drained", extra={"another_leads": handed_over})
 
     async def _stop(self) -> None:
+        self._trimmer.stop()
         await self._keeper.stop()
         await self._disk.stop()
         await self.server.stop()

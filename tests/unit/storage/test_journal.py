@@ -100,6 +100,21 @@ def test_a_segment_that_was_dropped_can_be_read_by_who_has_it_open() -> None:
     assert journal.read(3).command == b"command 3"
 
 
+def test_a_segment_that_is_being_created_is_not_opened_yet() -> None:
+    disk = MemoryFiles()
+    journal = _open(disk, segment_bytes=1)
+    _append(journal, 1)
+    job = journal.begin_sync()
+    assert job is not None
+    _append(journal, 2)
+    assert len(journal.open_segments()) == 1
+    job.run()
+    journal.finish_sync(job)
+    assert len(journal.open_segments()) == 1
+    _sync(journal)
+    assert len(journal.open_segments()) == 2
+
+
 def test_entries_are_found_by_their_first_byte() -> None:
     disk = MemoryFiles()
     journal = _open(disk)
