@@ -17,6 +17,7 @@ from raftq.protocol import limits
 from raftq.protocol.errors import (
     CommitTimeout,
     ConnectionLost,
+    Forbidden,
     InternalError,
     InvalidRequest,
     NoLeader,
@@ -26,6 +27,8 @@ from raftq.protocol.errors import (
     RaftqError,
     ShuttingDown,
     UnavailableError,
+    UnknownMethod,
+    UnsupportedVersion,
 )
 from raftq.protocol.messages import (
     Call,
@@ -121,7 +124,8 @@ class Calling:
             timeout: Seconds until the call is given up; what a lease call waits comes on top.
 
         Raises:
-            RequestError: The first node that judged the call refused it.
+            RequestError: The first node that judged the call refused it. A node that refuses this
+                client, or does not know the call, says nothing of what an earlier try did.
             UnavailableError: Nothing happened by the deadline.
             OutcomeUnknown: It may have happened; never of a read.
         """
@@ -143,6 +147,10 @@ class Calling:
                 last = error
                 may_have_happened = may_have_happened or not isinstance(call, _READS)
                 self._endpoints.failed(address)
+            except (Forbidden, UnsupportedVersion, UnknownMethod, InternalError) as error:
+                if not may_have_happened:
+                    raise
+                raise _refused_later(error) from error
             else:
                 self._endpoints.succeeded(address)
                 _check(call, reply)
@@ -279,6 +287,14 @@ def closed_error(may_have_happened: bool) -> RaftqError:
     if may_have_happened:
         return ConnectionLost("this client was closed before the answer came")
     return InvalidRequest("this client is closed")
+
+
+def _refused_later(error: RaftqError) -> CommitTimeout:
+    """Return what a caller hears when a try may have succeeded and another node refused the next.
+
+    What is wrong with the call itself every node sees; but tokens and versions are a node's own.
+    """
+    return CommitTimeout(f"an earlier try may have succeeded; the next was refused: {error}")
 
 
 def _at_deadline(last: RaftqError, may_have_happened: bool) -> RaftqError:

@@ -16,6 +16,7 @@ from raftq.node.collector import look_rarely
 from raftq.node.config import ConfigError, read_config
 from raftq.node.credentials import Keeper
 from raftq.node.logs import configure_logs
+from raftq.node.open_files import allow_many_files
 from raftq.node.process import CannotListen, Node
 from raftq.node.settings import NodeConfig
 from raftq.protocol.addresses import address_text
@@ -45,6 +46,7 @@ def main() -> None:
         _fail(EXIT_SETTING, str(error))
     configure_logs(config.log_level, config.log_format, config.node_id)
     look_rarely()
+    allow_many_files()
     try:
         asyncio.run(_run(config, Keeper(config)))
     except ConfigError as error:

@@ -60,17 +60,17 @@ def main(arguments: Sequence[str] | None = None, output: Print = print) -> int:
     files, path = RealFiles(), options.data_dir
     try:
         identity = read_identity(path / IDENTITY_NAME, read_file(files, path / IDENTITY_NAME))
-        with locked_folder(path):
+        with locked_folder(path):  # To the end: payloads are read when they are written.
             state = replay_folder(files, path)
-        print_facts(_facts(identity, state), as_json=options.json, output=output)
-        if options.file is None:
-            return 0
-        if options.file.exists():
-            return _say(f"{options.file} exists; name a new file")
-        print(WARNING, file=sys.stderr)
-        if not options.yes_lose_data and not _is_confirmed(identity.node_id):
-            return _say("not confirmed; nothing was written")
-        recover(files, identity, state, options.file)
+            print_facts(_facts(identity, state), as_json=options.json, output=output)
+            if options.file is None:
+                return 0
+            if options.file.exists():
+                return _say(f"{options.file} exists; name a new file")
+            print(WARNING, file=sys.stderr)
+            if not options.yes_lose_data and not _is_confirmed(identity.node_id):
+                return _say("not confirmed; nothing was written")
+            recover(files, identity, state, options.file)
     except (OSError, StorageError, NotReady) as error:
         return _say(str(error))
     print(f"written: {options.file}; `raftq restore` makes it a new cluster", file=sys.stderr)

@@ -20,8 +20,10 @@ from tests.support.fake_node import (
 from raftq.client import AckItem, AsyncClient, NewTask
 from raftq.client.connection import PATIENCE_SECONDS
 from raftq.protocol.errors import (
+    Conflict,
     ConnectionLost,
     DiskFull,
+    Forbidden,
     InternalError,
     InvalidRequest,
     LeadershipLost,
@@ -36,7 +38,9 @@ from raftq.protocol.errors import (
     RateLimited,
     ShuttingDown,
     UnavailableError,
+    UnknownMethod,
     UnknownTask,
+    UnsupportedVersion,
 )
 from raftq.protocol.messages import (
     Enqueue,
@@ -165,6 +169,31 @@ def test_the_deadline_is_kept_when_every_node_is_silent() -> None:
             assert 0.25 <= time.monotonic() - began < 5
             told = [each.timeout_ms for node in cluster.nodes for each in node.received]
             assert all(timeout_ms <= 300 for timeout_ms in told)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [Forbidden("who?"), UnsupportedVersion("2"), UnknownMethod("what?"), InternalError("oh")],
+    ids=lambda error: error.code,
+)
+def test_what_another_node_refuses_may_have_happened_on_the_first(refusal: RaftqError) -> None:
+    async def main() -> None:
+        async with FakeCluster(1) as cluster, AsyncClient(cluster.addresses) as client:
+            cluster["n1"].script.extend([LeadershipLost("?"), refusal])
+            with pytest.raises(OutcomeUnknown, match="an earlier try may have succeeded"):
+                await client.enqueue("q", b"x")
+
+    run(main)
+
+
+def test_a_task_that_is_another_is_a_conflict_whatever_became_of_earlier_tries() -> None:
+    async def main() -> None:
+        async with FakeCluster(1) as cluster, AsyncClient(cluster.addresses) as client:
+            cluster["n1"].script.extend([LeadershipLost("?"), Conflict("other")])
+            with pytest.raises(Conflict):
+                await client.enqueue("q", b"x")
 
     run(main)
 
