@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,8 @@ def test_no_node_may_start_before_the_backup_is_written(
     file = tmp_path / "backup"
     asked: list[bool] = []
 
-    class Answer(StringIO):
-        def readline(self, _size: int | None = -1) -> str:
+    class Answer:
+        def readline(self) -> str:
             with pytest.raises(DataDirLocked), locked_folder(folder):
                 pass
             asked.append(True)
