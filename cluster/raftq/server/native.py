@@ -150,6 +150,8 @@ class _Connection:
         self._refused_hello: int | None = None
         """The id of a hello that was refused for its token; others end the stream without one."""
         self.running: dict[int, _Begun] = {}
+        self._is_over = False
+        """Whether the calls that ran were cancelled, and no other may begin."""
         self._active_at = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
 
@@ -172,6 +174,7 @@ class _Connection:
         except Exception:
             _log.exception("native_connection_failed")
         finally:
+            self._is_over = True
             if self._watch is not None:
                 self._watch.cancel()
             for future in list(self.running.values()):
@@ -273,6 +276,8 @@ class _Connection:
         if done.cancelled():
             return
         error = done.exception()
+        if self._is_over:
+            return  # Tried again, it would be granted tasks that nobody hears of.
         if isinstance(error, NotLeader | NoLeader | LeadershipLost):
             if isinstance(call, LeaseCall):
                 waited_ms = int((self._loop.time() - begun_at) * 1_000)

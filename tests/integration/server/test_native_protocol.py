@@ -496,6 +496,24 @@ async def test_an_id_in_use_may_not_be_used_again_but_an_answered_one_may() -> N
         await _until(lambda: bench.server.service.waiters.waiting == 0)
 
 
+@pytest.mark.parametrize("loop_turns", range(3))
+@asynchronous
+async def test_no_poll_goes_on_for_a_client_that_left_while_the_leader_changed(
+    loop_turns: int,
+) -> None:
+    async with serving() as bench:
+        client = await bench.native()
+        client.send([0, 1, "lease", [5_000, ["q"], 1, 1_000, "w", "r", 60_000]])
+        await _until(lambda: bench.server.service.waiters.waiting == 1)
+        (connection,) = bench.server.native.connections
+        connection._stream.close()  # pyright: ignore[reportPrivateUsage]
+        await turns(loop_turns)
+        bench.server.service.waiters.fail_all()
+        await turns(20)
+        assert not bench.server.native.connections
+        assert bench.server.service.waiters.waiting == 0
+
+
 @asynchronous
 async def test_a_message_cut_in_the_middle_changes_nothing() -> None:
     data = packed([0, 1, "enqueue", [1_000, "q", [[ID, b"payload"]]]])
