@@ -6,9 +6,9 @@ call prolongs everything that is held; what the cluster says is lost, is lost.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from raftq.client.async_client import AsyncClient
 from raftq.protocol import limits
@@ -17,6 +17,7 @@ from raftq.protocol.messages import ExtendItem, RequeueItem
 from raftq.worker.run import Run
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _EXTENDS_PER_LEASE: Final = 3
 
@@ -67,7 +68,6 @@ class Holding:
     async def extend_for_ever(self) -> None:
         """Prolong all leases with one call, three times in the life of each."""
         pause = self._lease_seconds / _EXTENDS_PER_LEASE
-        lease_ms = int(self._lease_seconds * 1_000)
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         while True:
@@ -75,16 +75,20 @@ class Holding:
             # another pause after it would let the leases run out before the second try.
             await asyncio.sleep(began_at + pause - loop.time())
             began_at = loop.time()
-            held = list(self._held.values())
-            items = [ExtendItem(each.run.token, lease_ms) for each in held]
-            try:
-                outcomes = await self._client.extend_many(items, timeout=pause)
-            except RaftqError as error:
-                _log.warning("extend_failed", extra={"error": str(error)})
-                continue
-            for each, outcome in zip(held, outcomes, strict=True):
-                if outcome.error_code and not each.is_over and self.remove(each.run.token):
-                    self._on_lost(each)
+            batches = _batches(list(self._held.values()))
+            await asyncio.gather(*(self._extend(batch, pause) for batch in batches))
+
+    async def _extend(self, held: Sequence[Held], timeout: float) -> None:
+        lease_ms = int(self._lease_seconds * 1_000)
+        items = [ExtendItem(each.run.token, lease_ms) for each in held]
+        try:
+            outcomes = await self._client.extend_many(items, timeout=timeout)
+        except RaftqError as error:
+            _log.warning("extend_failed", extra={"error": str(error)})
+            return
+        for each, outcome in zip(held, outcomes, strict=True):
+            if outcome.error_code and not each.is_over and self.remove(each.run.token):
+                self._on_lost(each)
 
     async def let_run_out(self, token: int, timeout: float) -> None:
         """Hold a lease no more and let it run out at once, which counts as a crash.
@@ -103,7 +107,16 @@ class Holding:
         """Hold these leases no more (without `tokens`: none at all), and requeue them."""
         wanted = list(self._held) if tokens is None else list(tokens)
         items = [RequeueItem(token) for token in wanted if self.remove(token) is not None]
+        await asyncio.gather(*(self._requeue(batch, timeout) for batch in _batches(items)))
+
+    async def _requeue(self, items: Sequence[RequeueItem], timeout: float) -> None:
         try:
             await self._client.requeue_many(items, timeout=timeout)
         except RaftqError as error:
             _log.error("give_back_failed", extra={"leases": len(items), "error": str(error)})
+
+
+def _batches(items: Sequence[T]) -> list[Sequence[T]]:
+    """Cut into what one call may carry. More is held than runs: also what is being recorded."""
+    size = limits.SETTLEMENTS_PER_CALL_MAX
+    return [items[at : at + size] for at in range(0, len(items), size)]

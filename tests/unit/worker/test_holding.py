@@ -1,0 +1,38 @@
+"""What a worker holds: however much it is, all of it is extended, and all of it given back."""
+
+import asyncio
+
+from tests.support.asyncs import asynchronous
+from tests.support.fake_node import FakeCluster, Received, until
+
+from raftq.client import AsyncClient
+from raftq.protocol import limits
+from raftq.protocol.messages import Extend, Requeue, Settled, SettledTask, TaskState
+from raftq.worker.holding import Held, Holding
+from raftq.worker.run import Run
+
+COUNT = limits.SETTLEMENTS_PER_CALL_MAX + 1
+"""One lease more than a call may name."""
+
+
+@asynchronous
+async def test_more_leases_than_a_call_may_name_are_extended_and_given_back() -> None:
+    extended: set[int] = set()
+    given_back: set[int] = set()
+
+    def judge(received: Received) -> Settled:
+        assert isinstance(received.call, Extend | Requeue)
+        found = extended if isinstance(received.call, Extend) else given_back
+        found.update(item.token for item in received.call.items)
+        return Settled([SettledTask(TaskState.LEASED)] * len(received.call.items))
+
+    async with FakeCluster(1) as cluster, AsyncClient(cluster.addresses) as client:
+        cluster["n1"].fallback = judge
+        holding = Holding(client, 3.0, lambda held: None)
+        for token in range(1, COUNT + 1):
+            holding.add(Held(Run(bytes(16), "q", token, 1, b"")))
+        extending = asyncio.create_task(holding.extend_for_ever())
+        await until(lambda: len(extended) == COUNT)
+        extending.cancel()
+        await holding.give_back(10.0)
+    assert len(given_back) == COUNT
