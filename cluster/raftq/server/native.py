@@ -45,8 +45,6 @@ _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 _CLOSE_SECONDS: Final = 1.0
 """How long a closing connection may take to hear its last answer."""
 _HELLO: Final = codec.encode("hello")
-
-
 _Begun: TypeAlias = "asyncio.Future[Reply] | asyncio.Future[CommandReply] | asyncio.Future[Leased]"
 
 
@@ -148,10 +146,9 @@ class _Connection:
         self._said_hello = False
         self._grant: Grant | None = None
         self._refused_hello: int | None = None
-        """The id of a hello that was refused for its token; others end the stream without one."""
+        """The id of a hello that was refused for its token."""
         self.running: dict[int, _Begun] = {}
         self._is_over = False
-        """Whether the calls that ran were cancelled, and no other may begin."""
         self._active_at = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
 
@@ -276,8 +273,8 @@ class _Connection:
         if done.cancelled():
             return
         error = done.exception()
-        if self._is_over:
-            return  # Tried again, it would be granted tasks that nobody hears of.
+        if self._is_over:  # Tried again, it would be granted tasks that nobody hears of.
+            return
         if isinstance(error, NotLeader | NoLeader | LeadershipLost):
             if isinstance(call, LeaseCall):
                 waited_ms = int((self._loop.time() - begun_at) * 1_000)
