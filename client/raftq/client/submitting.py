@@ -36,7 +36,11 @@ class Submissions:
         self._waiting.append(submission)
         if not self._is_awake:
             self._is_awake = True
-            self._loop.call_soon_threadsafe(self._begin)
+            try:
+                self._loop.call_soon_threadsafe(self._begin)
+            except BaseException:  # Interrupted, like by Ctrl-C: the next callers rely on it.
+                self._loop.call_soon_threadsafe(self._begin)
+                raise
         return submission
 
     def _begin(self) -> None:
