@@ -7,6 +7,7 @@ yet looked join those that it was woken for.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 
 class Crossing:
@@ -26,6 +27,10 @@ class Crossing:
                 self._loop.call_soon_threadsafe(self._call_all)
             except RuntimeError:
                 self._calls.clear()  # The loop is closed: nobody is left to be told.
+            except BaseException:  # This thread's run was interrupted, like at its time limit.
+                with suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._call_all)  # Others rely on it.
+                raise
 
     def _call_all(self) -> None:
         # Before the calls are taken: one that comes now either is taken or wakes the loop again.

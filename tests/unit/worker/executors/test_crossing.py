@@ -4,10 +4,12 @@ import asyncio
 import threading
 from functools import partial
 
+import pytest
 from tests.support.asyncs import asynchronous, turns
 from tests.support.fake_node import until
 
 from raftq.worker.executors.crossing import Crossing, Gathering
+from raftq.worker.executors.watch import Interrupted
 
 
 @asynchronous
@@ -42,6 +44,26 @@ def test_calls_into_a_loop_that_is_closed_are_dropped() -> None:
     crossing = Crossing(loop)
     loop.close()
     crossing.call(lambda: None)
+
+
+@asynchronous
+async def test_an_interrupted_caller_does_not_silence_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    wake = loop.call_soon_threadsafe
+    crossing = Crossing(loop)
+    heard: list[str] = []
+
+    def interrupted(*_: object) -> None:
+        monkeypatch.setattr(loop, "call_soon_threadsafe", wake)
+        raise Interrupted
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(Interrupted):
+        crossing.call(partial(heard.append, "first"))
+    crossing.call(partial(heard.append, "second"))
+    await until(lambda: heard == ["first", "second"])
 
 
 @asynchronous
