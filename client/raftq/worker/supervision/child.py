@@ -53,20 +53,29 @@ class WorkerProcess:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start a process."""
+        """Start a process.
+
+        Raises:
+            OSError: The system can start none now.
+        """
         ours, its = socket.socketpair()
         ours.setblocking(False)
         settings = msgspec.json.encode(self._settings).decode()
         module = "raftq.worker.supervision.process"
         # A session of its own: Ctrl-C reaches the parent only, which lets runs end, and what tasks
         # have started can be ended with the process.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, settings, str(its.fileno()), str(self.number)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[its.fileno()],
-            start_new_session=True,
-        )
-        its.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, settings, str(its.fileno()), str(self.number)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[its.fileno()],
+                start_new_session=True,
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            its.close()
         self._socket = ours
         self.started_at = time.monotonic()
         self.heard_at, self.is_ready, self.was_told_to_end = None, False, False
