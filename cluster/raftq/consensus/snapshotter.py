@@ -94,6 +94,7 @@ class Snapshotter:
         self._unread_heads: Iterator[None] = iter(())
         self._durable_since: float | None = None
         self._identity = (0, 0)
+        self._is_given_up = False
         self._again_at = 0.0
         self.written_total = 0
         self.failed_total = 0
@@ -147,7 +148,7 @@ class Snapshotter:
             if is_in_use is None:
                 return SNAPSHOT_WRITING
             if not is_in_use:
-                self._give_up(now)
+                self._fail(now)
                 return SNAPSHOT_FAILED
             self._durable_since = now
         passed = self._followers_passed(self._writing.last_index)
@@ -180,12 +181,14 @@ class Snapshotter:
         self._written = None
         return True
 
-    def _give_up(self, now: float) -> None:
+    def _fail(self, now: float) -> None:
         self._writing = None
         self._close_written()
         self.failed_total += 1
-        self._again_at = now + limits.SNAPSHOT_AGAIN_AFTER_MS / 1_000
-        _log.warning("snapshot_failed", extra={"failed_total": self.failed_total})
+        if not self._is_given_up:
+            self._again_at = now + limits.SNAPSHOT_AGAIN_AFTER_MS / 1_000
+            _log.warning("snapshot_failed", extra={"failed_total": self.failed_total})
+        self._is_given_up = False
 
     def _close_written(self) -> None:
         self._unread_heads = iter(())
@@ -198,6 +201,7 @@ class Snapshotter:
         older file must not be renamed over it."""
         if self._writing is not None:
             self._background.stop()
+            self._is_given_up = True
             self._durable_since = None
             self._close_written()
 

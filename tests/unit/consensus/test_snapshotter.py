@@ -184,6 +184,7 @@ def test_a_snapshot_that_a_received_one_replaces_is_given_up(
     assert bench.job.job is None
     assert bench.snapshotter.poll() == SNAPSHOT_FAILED
     assert bench.snapshotter.identity() == (0, 0)
+    assert bench.snapshotter.may_begin, "nothing is wrong with the disk"
 
 
 def test_giving_up_nothing_is_no_failure(bench: Bench) -> None:
