@@ -84,7 +84,7 @@ class ChunkIndex:
         """
         offset = seed = 0
         while True:
-            head = read_head(self._file.read_at(offset, HEAD_BYTES), seed)
+            head = read_head(self._read_at(offset, HEAD_BYTES), seed)
             if head is None:
                 raise self._kind.damaged(self._path, offset, "a record is unreadable")
             if head.tag == SNAPSHOT_END:
@@ -93,6 +93,12 @@ class ChunkIndex:
                 self._add(head.term, offset, offset + head.length, seed)
             offset, seed = offset + head.length, head.checksum
             yield
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        try:
+            return self._file.read_at(offset, size)
+        except OSError as error:
+            raise self._kind.damaged(self._path, offset, str(error)) from error
 
     def _add(self, key: int, offset: int, end: int, seed: int) -> None:
         if self._keys and (key <= self._keys[-1] or offset != self._end):
@@ -114,10 +120,7 @@ class ChunkIndex:
         """
         offset, is_last = self._offsets[position], position + 1 == len(self._offsets)
         end = self._end if is_last else self._offsets[position + 1]
-        try:
-            data = self._file.read_at(offset, end - offset)
-        except OSError as error:
-            raise self._kind.damaged(self._path, offset, str(error)) from error
+        data = self._read_at(offset, end - offset)
         record = read_record(data, 0, self._seeds[position])
         if record is None or record.end != end - offset or record.term != self._keys[position]:
             raise self._kind.damaged(self._path, offset, "a record is unreadable")

@@ -116,3 +116,5 @@ def test_a_file_that_cannot_be_read_is_damage(disk: MemoryFiles) -> None:
     vars(index)["_file"] = Failing()
     with pytest.raises(CorruptRecord, match="Input/output error"):
         index.read(0)
+    with pytest.raises(CorruptRecord, match="Input/output error"):
+        next(index.read_heads())
