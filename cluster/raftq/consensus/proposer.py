@@ -23,7 +23,7 @@ from raftq.protocol.errors import (
     RaftqError,
     RateLimited,
 )
-from raftq.protocol.messages import Command, CommandReply
+from raftq.protocol.messages import Command, CommandReply, Enqueue
 from raftq.protocol.versions import ENTRY_VERSION
 
 _ENTRY_OVERHEAD_BYTES: Final = 64
@@ -57,6 +57,7 @@ class Proposer:
         self._clock = clock
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
         self._in_flight: dict[int, list[_Waiting]] = {}
         self._number = 0
         self.entries_total = 0
@@ -74,12 +75,14 @@ class Proposer:
             RateLimited: Too many commands wait already; nothing happened.
         """
         if len(self._waiting) >= limits.PROPOSALS_WAITING_MAX:
-            raise RateLimited(
-                f"{limits.PROPOSALS_WAITING_MAX} commands are waiting to be replicated",
-                retry_after_ms=limits.RETRY_AFTER_MS,
-            )
+            raise _rate_limited(f"{limits.PROPOSALS_WAITING_MAX} commands")
+        is_over = self._waiting_bytes >= limits.PROPOSAL_BYTES_WAITING_MAX
+        if is_over and isinstance(command, Enqueue):
+            raise _rate_limited(f"{limits.PROPOSAL_BYTES_WAITING_MAX} bytes")
         future: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(future, deadline, codec.encode(command)))
+        raw = codec.encode(command)
+        self._waiting.append(_Waiting(future, deadline, raw))
+        self._waiting_bytes += len(raw)
         self._wake()
         return future
 
@@ -103,6 +106,7 @@ class Proposer:
             if batch and size > limits.ENTRY_BYTES_TARGET:
                 break
             item = self._waiting.popleft()
+            self._waiting_bytes -= len(item.command)
             if not item.future.done():  # Its caller may have gone.
                 batch.append(item)
         return batch
@@ -141,6 +145,7 @@ class Proposer:
     def lose_leadership(self) -> None:
         """Resolve everything: what was not sent did not happen, the rest is unknown."""
         waiting, self._waiting = list(self._waiting), deque()
+        self._waiting_bytes = 0
         _fail(waiting, lambda: NotLeader("this node lost leadership"))
         in_flight, self._in_flight = self._in_flight, {}
         for batch in in_flight.values():
@@ -156,9 +161,14 @@ class Proposer:
         if any(item.deadline <= now for item in self._waiting):
             overdue = [item for item in self._waiting if item.deadline <= now]
             self._waiting = deque(item for item in self._waiting if item.deadline > now)
+            self._waiting_bytes -= sum(len(item.command) for item in overdue)
             _fail(
                 overdue, lambda: NotLeader("not replicated before the deadline; nothing happened")
             )
+
+
+def _rate_limited(what: str) -> RateLimited:
+    return RateLimited(f"{what} are waiting to be replicated", retry_after_ms=limits.RETRY_AFTER_MS)
 
 
 def _fail(batch: list[_Waiting], error: Callable[[], RaftqError]) -> None:

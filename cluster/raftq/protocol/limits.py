@@ -94,6 +94,8 @@ one turn of the loop."""
 ENTRY_COMMANDS_MAX: Final = 2_000
 ENTRIES_IN_FLIGHT_MAX: Final = 4
 PROPOSALS_WAITING_MAX: Final = 50_000
+PROPOSAL_BYTES_WAITING_MAX: Final = 64 * MIB
+"""Bytes of commands waiting for a log entry before enqueues are refused; acks still pass."""
 MESSAGE_BYTES_TARGET: Final = 1 * MIB
 """A message to a follower takes no more entries once it holds this many bytes."""
 ENTRIES_PER_MESSAGE_MAX: Final = 1_000
@@ -106,7 +108,7 @@ PAYLOAD_CACHE_BYTES: Final = 8 * MIB
 """Payloads in memory: of the newest tasks, and of what was read last."""
 PAYLOAD_CHUNK_BYTES: Final = 64 * KIB
 """Payloads in one chunk of a snapshot, which is read as one."""
-SNAPSHOT_BYTES_PER_TURN: Final = 1 * MIB
+SNAPSHOT_BYTES_PER_TURN: Final = 4 * MIB
 """Snapshot bytes that are sent to one follower before others get their turn of the loop."""
 SNAPSHOT_PART_BYTES: Final = 256 * KIB
 """Snapshot bytes in one message to a follower."""

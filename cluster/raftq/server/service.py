@@ -159,10 +159,10 @@ class Service:
             try:
                 return await attempt()
             except (NotLeader, NoLeader) as error:
-                last: RaftqError = error
+                last: RaftqError = error.with_traceback(None)
             except (LeadershipLost, ConnectionLost) as error:
                 may_have_happened = may_have_happened or not _is_read(call)
-                last = error
+                last = error.with_traceback(None)
             except CommitTimeout as error:
                 if not _is_read(call):
                     raise

@@ -18,7 +18,17 @@ from raftq.protocol.errors import (
     RateLimited,
     StorageError,
 )
-from raftq.protocol.messages import CommandReply, Entry, FoundCluster, Founded, Rejected
+from raftq.protocol.messages import (
+    Ack,
+    AckItem,
+    CommandReply,
+    Enqueue,
+    Entry,
+    FoundCluster,
+    Founded,
+    NewTask,
+    Rejected,
+)
 
 LATER = 1_000.0
 Done = Callable[[object, bool], None]
@@ -147,6 +157,27 @@ def test_too_many_waiting_commands_are_refused_and_did_not_happen(
         assert caught.value.facts["retry_after_ms"] == limits.RETRY_AFTER_MS
         bench.proposer.flush()
         assert bench.names() == [["a", "b"]]
+
+    run(body)
+
+
+def test_too_many_waiting_bytes_refuse_enqueues_until_they_have_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "PROPOSAL_BYTES_WAITING_MAX", 100)
+    enqueue = Enqueue("q", [NewTask(bytes(16), bytes(100))])
+
+    async def body(bench: Bench) -> None:
+        bench.proposer.submit(enqueue, LATER)
+        with pytest.raises(RateLimited):
+            bench.proposer.submit(enqueue, LATER)
+        bench.proposer.submit(Ack([AckItem(1)]), LATER)
+        bench.proposer.flush()
+        bench.proposer.submit(enqueue, 5.0)
+        bench.proposer.expire(6.0)
+        bench.proposer.submit(enqueue, LATER)
+        bench.proposer.lose_leadership()
+        bench.proposer.submit(enqueue, LATER)
 
     run(body)
 

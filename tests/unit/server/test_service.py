@@ -214,6 +214,16 @@ async def test_a_node_that_becomes_leader_meanwhile_executes_the_call() -> None:
     assert isinstance(await within(SOON, waiting), Enqueued)
 
 
+@asynchronous
+async def test_an_error_that_is_tried_again_keeps_no_call_alive() -> None:
+    """Its traceback would hold the frames, which hold the call, until the collector looks."""
+    bench = Bench(is_leader=False)
+    errors = [NoLeader("none"), LeadershipLost("lost")]
+    bench.answers(*errors, DONE)
+    await bench.execute(enqueue(1))
+    assert [error.__traceback__ for error in errors] == [None, None]
+
+
 @pytest.mark.parametrize("error", [NoLeader("none"), NotLeader("none")], ids=lambda e: e.code)
 def test_nothing_happened_without_a_leader_until_the_deadline(error: RaftqError) -> None:
     @asynchronous
