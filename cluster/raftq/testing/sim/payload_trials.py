@@ -40,11 +40,14 @@ async def rot_in_use(cluster: SimCluster) -> None:
 
 
 def _rot(cluster: SimCluster, node: SimNode) -> None:
-    """Change a bit of a snapshot or of a log, somewhere behind its beginning."""
+    """Change a bit of a snapshot or of a log, somewhere behind its beginning, if there is one."""
     files, random = node.disk.files, cluster.random
     folders = (node.path / "journal", node.path / "snapshots")
     paths = [folder / name for folder in folders for name in files.names(folder)]
-    path = random.choice([path for path in paths if len(files.read(path)) > 200])
+    paths = [path for path in paths if len(files.read(path)) > 200]
+    if not paths:
+        return
+    path = random.choice(paths)
     bit = random.randrange(8 * 100, 8 * len(files.read(path)))
     cluster.world.note(f"{node.name} bit {bit} of {path} rots in use")
     node.disk.rot(path, bit)

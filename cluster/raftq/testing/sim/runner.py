@@ -1,6 +1,7 @@
 """Many runs: seeds over scenarios, on several cores, and mutations until they are caught."""
 
 import re
+import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,8 @@ from raftq.testing.sim.cluster import Result, run_scenario
 from raftq.testing.sim.mutations import MUTATIONS, mutated
 from raftq.testing.sim.scenarios import SCENARIOS
 
+SCENARIO_FAILED: Final = "scenario-failed"
+"""The rule that a scenario breaks which does not come to its end."""
 _TRACE_LINES: Final = 25
 _AFTERWARDS_SECONDS: Final = 0.3
 _AT_MS: Final = re.compile(r"([0-9.]+) ms")
@@ -55,8 +58,12 @@ def play(job: Job, *, whole_trace: bool = False) -> Report:
     plan = replace(scenario.plan, nodes=job.nodes)
     seed = f"{job.scenario}/{job.nodes}/{job.seed}"
     begun = process_time()
-    with mutated(job.mutation):
-        result = run_scenario(seed, job.scenario, plan, scenario.act)
+    try:
+        with mutated(job.mutation):
+            result = run_scenario(seed, job.scenario, plan, scenario.act)
+    except Exception:  # Of the scenario itself; it must not cost the reports of all other runs.
+        text = traceback.format_exc()
+        return Report(job, 0.0, process_time() - begun, 0, 0, [SCENARIO_FAILED], [text])
     return _report(job, result, process_time() - begun, whole_trace=whole_trace)
 
 
