@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import cast
 
+from raftq.consensus.leader_clock import GRACE_MS
 from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.members import Member, MemberList
@@ -50,10 +51,12 @@ class Bench:
         terms: list[int],
         durable: int | None = None,
         memory: Memory = Memory.KEPT,
+        commit: int = 0,
     ) -> ObservedReplica:
         """Add a node with a log, which is all on its disk if nothing else is said."""
         log = FakeLog(terms, len(terms) if durable is None else durable, self._members)
         engine = SimpleNamespace(is_leader=name == "n1", term=2, read_index=None)
+        engine.commit_index = commit
         membership = SimpleNamespace(probation=SimpleNamespace(memory=memory))
         parts = SimpleNamespace(log=log, engine=engine, membership=membership)
         replica = SimpleNamespace(config=SimpleNamespace(node=name), parts=parts)
@@ -144,3 +147,22 @@ def test_a_machines_times_do_not_go_back() -> None:
     bench = Bench()
     bench.observer.on_time_back("n1", (5, 7), (5, 6))
     assert bench.rules() == ["time-back"]
+
+
+def test_nobody_answers_as_a_leader_before_an_entry_of_its_term_is_committed() -> None:
+    bench = Bench()
+    leader = bench.node("n1", [1, 1, 2], commit=2)
+    bench.observer.on_leading(leader)
+    assert bench.rules() == ["early-leader"]
+    settled = Bench()
+    settled.observer.on_leading(settled.node("n1", [1, 1, 2], commit=3))
+    assert not settled.rules()
+
+
+def test_leases_do_not_age_in_the_first_moments_of_a_lead() -> None:
+    bench = Bench()
+    bench.observer.on_grace("n1", GRACE_MS, 40)
+    bench.observer.on_grace("n1", GRACE_MS / 2, 0)
+    assert not bench.rules()
+    bench.observer.on_grace("n1", GRACE_MS / 2, 1)
+    assert bench.rules() == ["no-grace"]

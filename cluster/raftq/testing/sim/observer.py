@@ -5,6 +5,7 @@ from typing import Final, cast
 
 from google_crc32c import value as crc32c
 
+from raftq.consensus.leader_clock import GRACE_MS
 from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.members import MemberList
 from raftq.consensus.raft.probation import Memory
@@ -27,6 +28,8 @@ from raftq.testing.sim.node import ObservedReplica, SimNode
 from raftq.testing.sim.patching import Patch, original
 from raftq.testing.sim.world import WALL_AT_MS, World
 
+_GRACE_MS: Final = GRACE_MS * 0.95
+"""The true time, at least, of a leader's grace period: its clock may run 2 % fast."""
 _SEEN_EVERY_SECONDS: Final = 0.25
 """Terms are recorded at each change; indexes grow all the time and are recorded now and then."""
 
@@ -121,6 +124,29 @@ class Observer:
             return True
         return index > max(log.journal.durable_index, log.first_index + 1)
 
+    def on_leading(self, leader: ObservedReplica) -> None:
+        """A node answers as a leader: not before an entry of its own term is committed."""
+        engine, log = leader.parts.engine, leader.parts.log
+        index = engine.commit_index
+        if log.first_index <= index <= log.last_index and log.term_at(index) != engine.term:
+            self._violate(
+                "early-leader",
+                f"{leader.config.node} answers in term {engine.term}, of which nothing is "
+                f"committed (at {self.world.now_ms:.1f} ms)",
+            )
+
+    def on_grace(self, node: str, led_ms: float, aged_ms: int) -> None:
+        """A leader applied an entry: leases do not age while workers find out who leads.
+
+        Args:
+            node: The leader.
+            led_ms: For how long it has led.
+            aged_ms: How far lease time has moved meanwhile.
+        """
+        if led_ms < _GRACE_MS and aged_ms > 0:
+            text = f"{node} let leases age by {aged_ms} ms in the first {led_ms:.0f} ms of its lead"
+            self._violate("no-grace", f"{text} (at {self.world.now_ms:.1f} ms)")
+
     def on_list_proposed(self, engine: Engine) -> None:
         """A leader appends a member list: not before an entry of its own term is committed."""
         if engine.is_leader and engine.read_index is None:
@@ -160,6 +186,8 @@ class NodeWatch:
         self._seen_at = -1.0
         self._times = (0, 0)
         self._committed = 0
+        self._led_since: tuple[float, int] | None = None
+        """(true time, lease time) when it began to answer as a leader."""
 
     @property
     def is_alive(self) -> bool:
@@ -181,6 +209,7 @@ class NodeWatch:
                 self._world.note(f"{self._node} leads term {term}")
                 self._events.append(LeaderSeen(self._world.now_ms, self._node, term))
                 self._keep_log(leads)
+        self._notice_lead()
         if leads is not None and engine.commit_index > self._committed:
             self._observer.on_committed(self.replica, engine.commit_index)
         self._committed = engine.commit_index
@@ -197,6 +226,13 @@ class NodeWatch:
                 )
             )
 
+    def _notice_lead(self) -> None:
+        if not self.replica.is_leader:
+            self._led_since = None
+        elif self._led_since is None:
+            self._led_since = self._world.now_ms, self.replica.machine.lease_now_ms
+            self._observer.on_leading(self.replica)
+
     def before_entry(self) -> None:
         """Notice a snapshot that came before the next entry."""
         self._notice_snapshot(self.replica.parts.engine.applied_index)
@@ -212,6 +248,10 @@ class NodeWatch:
             self._observer.on_time_back(self._node, self._times, times)
         self._times = times
         self._observer.on_time(self._node, machine.wall_now_ms)
+        if self._led_since is not None and self.replica.is_leader:
+            began_at_ms, lease_at_ms = self._led_since
+            led_ms, aged_ms = self._world.now_ms - began_at_ms, machine.lease_now_ms - lease_at_ms
+            self._observer.on_grace(self._node, led_ms, aged_ms)
         self._events.append(
             AppliedEntry(
                 self._world.now_ms,
