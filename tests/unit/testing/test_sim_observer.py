@@ -8,6 +8,7 @@ from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.members import Member, MemberList
 from raftq.consensus.raft.probation import Memory
+from raftq.storage.snapshots import SnapshotMeta
 from raftq.testing.sim.node import ObservedReplica
 from raftq.testing.sim.observer import NodeWatch, Observer
 from raftq.testing.sim.world import WALL_AT_MS, World
@@ -166,3 +167,13 @@ def test_leases_do_not_age_in_the_first_moments_of_a_lead() -> None:
     assert not bench.rules()
     bench.observer.on_grace("n1", GRACE_MS / 2, 1)
     assert bench.rules() == ["no-grace"]
+
+
+def test_no_snapshot_takes_the_place_of_a_newer_one() -> None:
+    bench = Bench()
+    older, newer = (SnapshotMeta(i, 1, i - 1, 1, b"", b"", "", [], None) for i in (5, 6))
+    bench.observer.on_snapshot_named(older, newer)
+    bench.observer.on_snapshot_named(None, older)
+    assert not bench.rules()
+    bench.observer.on_snapshot_named(newer, older)
+    assert bench.rules() == ["older-snapshot"]

@@ -1,6 +1,7 @@
 """Watches every node each time that it has done something, and keeps facts for the checks."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, cast
 
 from google_crc32c import value as crc32c
@@ -13,6 +14,8 @@ from raftq.consensus.raft.raft_log import RaftLog
 from raftq.core.machine import Machine
 from raftq.core.state import State
 from raftq.core.task import Task
+from raftq.protocol.errors import CorruptRecord
+from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
 from raftq.testing.checks import Violation
 from raftq.testing.facts import (
     AppliedEntry,
@@ -146,6 +149,12 @@ class Observer:
         if led_ms < _GRACE_MS and aged_ms > 0:
             text = f"{node} let leases age by {aged_ms} ms in the first {led_ms:.0f} ms of its lead"
             self._violate("no-grace", f"{text} (at {self.world.now_ms:.1f} ms)")
+
+    def on_snapshot_named(self, before: SnapshotMeta | None, now: SnapshotMeta | None) -> None:
+        """A snapshot file took the place of the current one: it is not an older one."""
+        if before is not None and now is not None and now.last_index < before.last_index:
+            text = f"a snapshot of {before.last_index} was replaced by one of {now.last_index}"
+            self._violate("older-snapshot", f"{text} (at {self.world.now_ms:.1f} ms)")
 
     def on_list_proposed(self, engine: Engine) -> None:
         """A leader appends a member list: not before an entry of its own term is committed."""
@@ -292,10 +301,20 @@ class NodeWatch:
         )
 
 
+def _meta_of(store: SnapshotStore) -> SnapshotMeta | None:
+    try:
+        return store.read_meta()
+    except CorruptRecord:
+        return None
+
+
 def patches(observer: Observer) -> list[Patch]:
     """Return the patches that tell an observer of what no seam shows: leases that run out, and
     ends of logs that are cut off."""
     expire = cast(Callable[[State, Task], None], original(State, "_expire"))
+    make_current = cast(
+        Callable[[SnapshotStore, Path], None], original(SnapshotStore, "_make_current")
+    )
     propose = cast(
         Callable[[Engine, MemberList, Callable[[bool], None]], None],
         original(Engine, "propose_members"),
@@ -310,6 +329,11 @@ def patches(observer: Observer) -> list[Patch]:
         observer.on_cut(log, position)
         delete(log, position)
 
+    def watched_make_current(store: SnapshotStore, path: Path) -> None:
+        before = _meta_of(store)
+        make_current(store, path)
+        observer.on_snapshot_named(before, _meta_of(store))
+
     def watched_propose(engine: Engine, members: MemberList, done: Callable[[bool], None]) -> None:
         observer.on_list_proposed(engine)
         propose(engine, members, done)
@@ -318,4 +342,5 @@ def patches(observer: Observer) -> list[Patch]:
         (State, "_expire", watched_expire),
         (RaftLog, "deleteEntriesFrom", watched_delete),
         (Engine, "propose_members", watched_propose),
+        (SnapshotStore, "_make_current", watched_make_current),
     ]
