@@ -34,9 +34,14 @@ async def send(address: str, *, key: UUID) -> tuple[str, UUID, int]:
     return address, key, current().attempt
 
 
+def show(task_id: UUID) -> None:
+    """Print an id and the end of its line at once: threads share the output."""
+    sys.stdout.write(f"{task_id}\n")
+
+
 def blocking() -> None:
     """Enqueue from the main thread and end without closing anything."""
-    print(add.enqueue(1, 2).id)
+    show(add.enqueue(1, 2).id)
 
 
 def threads() -> None:
@@ -60,7 +65,7 @@ def loops() -> None:
 
 async def on_loop() -> None:
     """Enqueue from a loop."""
-    print((await add.aenqueue(1, 2)).id)
+    show((await add.aenqueue(1, 2)).id)
 
 
 def tornado() -> None:
