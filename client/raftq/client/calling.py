@@ -134,6 +134,7 @@ class Calling:
         deadline = wait_ends_at + timeout
         may_have_happened = False
         tries = 0
+        last: RaftqError | None = None
         while True:
             if self.is_closed:
                 raise closed_error(may_have_happened)
@@ -141,7 +142,8 @@ class Calling:
             try:
                 reply = await self._try(address, call, deadline, wait_ends_at)
             except UnavailableError as error:
-                last: RaftqError = error
+                if last is None or loop.time() < deadline:
+                    last = error  # A try that the deadline cut off tells less than the one before.
                 self._learn_from(address, error)
             except OutcomeUnknown as error:
                 last = error

@@ -95,7 +95,7 @@ def test_a_node_must_prove_its_name_before_it_sees_the_token(
                 node.tls = tls
                 await node.start(cluster)
                 async with AsyncClient(
-                    cluster.addresses, token=TOKEN, tls_ca=ca, timeout=4
+                    cluster.addresses, token=TOKEN, tls_ca=ca, timeout=1.5
                 ) as client:
                     with pytest.raises(NoLeader, match=reason):
                         await client.cluster()
@@ -115,7 +115,7 @@ def test_a_client_that_expects_tls_says_nothing_to_a_node_without(authority: Aut
 
         server = await asyncio.start_server(listen, "127.0.0.1", 0)
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        client = AsyncClient(address, token=TOKEN, tls_ca=authority.ca, timeout=4)
+        client = AsyncClient(address, token=TOKEN, tls_ca=authority.ca, timeout=1.5)
         async with client:
             with pytest.raises(NoLeader, match=r"(?i)wrong.version.number"):
                 await client.cluster()
@@ -135,7 +135,7 @@ def test_a_good_certificate_of_another_host_is_refused(
             node.tls = serving_tls(authority, "n1.example.org")
             node.host = "127.0.0.5"
             await node.start(cluster)
-            async with AsyncClient(cluster.addresses, tls_ca=authority.ca, timeout=4) as client:
+            async with AsyncClient(cluster.addresses, tls_ca=authority.ca, timeout=1.5) as client:
                 with pytest.raises(NoLeader, match=r"not valid for '127\.0\.0\.5'"):
                     await client.cluster()
             assert node.hellos == 0
