@@ -4,23 +4,23 @@ How a call finds a node that serves it is in `raftq.client.calling`.
 """
 
 import asyncio
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Final, Self, TypeVar, cast
+from typing import Self, TypeVar, cast
 from uuid import UUID
 
 from raftq.client.calling import Calling, Calls
 from raftq.client.credentials import credentials
 from raftq.client.durations import Duration, milliseconds, seconds
 from raftq.client.endpoints import Endpoints, parse_addresses
+from raftq.client.giving_back import GivingBack
 from raftq.client.random_bits import RandomBits
 from raftq.protocol import limits
-from raftq.protocol.errors import RaftqError, error_from_code
+from raftq.protocol.errors import error_from_code
 from raftq.protocol.messages import (
     Ack,
     AckItem,
@@ -55,9 +55,6 @@ from raftq.protocol.messages import (
 )
 from raftq.protocol.uuid7 import Uuid7
 
-GIVE_BACK_SECONDS: Final = 2.0
-"""How long the end of a cancelled lease call may take to return what it was granted."""
-_log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Reply)
 
 
@@ -115,7 +112,7 @@ class AsyncClient:
     ) -> None:
         self._calling = calls
         self._timeout = seconds(timeout)
-        self._giving_back: set[asyncio.Task[None]] = set()
+        self._giving_back = GivingBack(calls)
         is_real = isinstance(random, SystemRandom)
         self._new_id = Uuid7(wall_ms, RandomBits() if is_real else random.getrandbits)
         self._id_lock = threading.Lock()  # `Client` makes ids on its callers' threads.
@@ -138,8 +135,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close every connection; calls that are open end with an error. Harmless when repeated."""
-        if self._giving_back:
-            await asyncio.wait(self._giving_back)
+        await self._giving_back.finish()
         await self._calling.close()
 
     # ------------------------------------------------------------ producing
@@ -222,7 +218,7 @@ class AsyncClient:
             timeout: For this call, on top of `wait`.
 
         A call that is cancelled gives back what it was granted before it ends, which takes a
-        moment: up to `GIVE_BACK_SECONDS` if the cluster does not answer.
+        moment: up to two seconds if the cluster does not answer.
         """
         names = [queues] if isinstance(queues, str) else list(queues)
         call = LeaseCall(
@@ -236,7 +232,7 @@ class AsyncClient:
         try:
             return (await self._call(call, Leased, timeout)).leases
         except asyncio.CancelledError:
-            await self._give_back(call)
+            await self._giving_back.give_back(call)
             raise
 
     async def ack(
@@ -377,30 +373,6 @@ class AsyncClient:
     async def _call(self, call: Call, kind: type[R], timeout: Duration | None) -> R:
         limit = self._timeout if timeout is None else seconds(timeout)
         return cast(R, await self._calling.call(call, limit))
-
-    async def _give_back(self, call: LeaseCall) -> None:
-        """Return what a cancelled lease call was granted, or is being granted right now.
-
-        The nodes answer a repeated request with the leases of the first, and let go of the first
-        if it still waits; so after this nothing is held. A second cancellation leaves the work
-        to `close`.
-        """
-        if self._calling.is_closed or not self._calling.is_connected:
-            return
-        task = asyncio.create_task(self._find_and_requeue(call))
-        self._giving_back.add(task)
-        task.add_done_callback(self._giving_back.discard)
-        await asyncio.wait([task])
-
-    async def _find_and_requeue(self, call: LeaseCall) -> None:
-        repeat = LeaseCall(call.queues, 1, call.lease_ms, call.worker, call.request_id)
-        try:
-            async with asyncio.timeout(GIVE_BACK_SECONDS):
-                found = await self._call(repeat, Leased, GIVE_BACK_SECONDS)
-                items = [RequeueItem(lease.token) for lease in found.leases]
-                await self.requeue_many(items, timeout=GIVE_BACK_SECONDS)
-        except (RaftqError, TimeoutError) as error:
-            _log.warning("give_back_failed", extra={"error": str(error)})
 
 
 def _single(items: list[SettledTask]) -> TaskState:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from raftq.consensus.payloads.store import dump_chunks
-from raftq.consensus.raft.engine import (
+from raftq.consensus.raft.engine_seams import (
     SNAPSHOT_FAILED,
     SNAPSHOT_IDLE,
     SNAPSHOT_WRITING,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tests.support.raft_pieces import open_log
 
-from raftq.consensus.raft.engine import SNAPSHOT_IDLE, Engine
+from raftq.consensus.raft.engine import Engine
+from raftq.consensus.raft.engine_seams import SNAPSHOT_IDLE
 from raftq.consensus.raft.stored_entry import LogEntry
 from raftq.protocol.errors import StorageError
 from raftq.storage.journal import JournalEntry

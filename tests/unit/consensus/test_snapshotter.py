@@ -9,6 +9,8 @@ from tests.support.machines import LEASE_MS, entry, task_id
 
 from raftq.consensus.raft.engine import (
     ENTRY_COMMAND,
+)
+from raftq.consensus.raft.engine_seams import (
     SNAPSHOT_FAILED,
     SNAPSHOT_IDLE,
     SNAPSHOT_WRITING,

@@ -17,14 +17,14 @@ kept in `failure` and raised by the next `tick`, because PySyncObj swallows exce
 """
 
 from collections.abc import Callable, Collection
-from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from pysyncobj import SyncObjConf
-from pysyncobj.config import FAIL_REASON, SERIALIZER_STATE
+from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
 
 from raftq.consensus.peers.messages import NextIndex, RaftMessage, SnapshotPart
+from raftq.consensus.raft.engine_seams import Outbox, SnapshotHooks
 from raftq.consensus.raft.members import ENTRY_MEMBERS, MemberList
 from raftq.consensus.raft.pysyncobj_seam import (
     EngineTransport,
@@ -47,45 +47,6 @@ ENTRY_COMMAND: Final = 16
 _NO_OP_COMMAND: Final = 1
 _NEVER_SECONDS: Final = 1e8
 """Switches off a timer of PySyncObj's."""
-
-
-class Outbox(Protocol):
-    """Where PySyncObj's messages go: through the guard to the wire."""
-
-    def outgoing(self, peer: str, message: RaftMessage) -> None: ...
-    def snapshot_chunk(self, peer: str, term: int, chunk: tuple[bytes, bool, bool]) -> None:
-        """Send a chunk `(data, is_first, is_last)` of the current snapshot."""
-        ...
-
-    def pause(self, peer: str) -> None:
-        """Stop offering entries to a peer for a moment."""
-        ...
-
-
-class SnapshotHooks(Protocol):
-    """How snapshots are written and read; see `snapshotter.py`."""
-
-    path: Path
-
-    def begin(self, last: LogEntry, previous: LogEntry) -> None:
-        """Start writing a snapshot of the machine as it is now."""
-        ...
-
-    def poll(self) -> int:
-        """Return one of PySyncObj's SERIALIZER_STATE values."""
-        ...
-
-    def cancel(self) -> None:
-        """Give up the snapshot being written, because a received one replaces it."""
-        ...
-
-    def adopt(self, received: Path) -> None:
-        """Check a received file, make it durable and put it in place of the one at `path`."""
-        ...
-
-    def load(self) -> tuple[JournalEntry, JournalEntry]:
-        """Load the snapshot at `path` into the machine; return its last and previous entry."""
-        ...
 
 
 class Engine:
@@ -431,9 +392,3 @@ def _counted_names(roll: Roll) -> list[str]:
 def _role(roll: Roll, peer: str) -> int:
     """Tell what a peer is for PySyncObj: a node, a read-only node, or nothing."""
     return 2 if peer in roll.counted else int(peer in roll.others)
-
-
-SNAPSHOT_IDLE: Final = SERIALIZER_STATE.NOT_SERIALIZING
-SNAPSHOT_WRITING: Final = SERIALIZER_STATE.SERIALIZING
-SNAPSHOT_WRITTEN: Final = SERIALIZER_STATE.SUCCESS
-SNAPSHOT_FAILED: Final = SERIALIZER_STATE.FAILED
