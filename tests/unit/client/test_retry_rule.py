@@ -204,12 +204,12 @@ def test_unknown_is_only_said_if_a_try_may_have_succeeded() -> None:
             for node in cluster.nodes:
                 node.fallback = NoLeader("none")
             with pytest.raises(NoLeader):
-                await client.enqueue("q", b"x", timeout=0.2)
+                await client.enqueue("q", b"x", timeout=1.5)
             cluster["n1"].script.append(Break())
             cluster["n2"].script.append(Break())
             cluster["n3"].script.append(Break())
             with pytest.raises(OutcomeUnknown, match="earlier try"):
-                await client.enqueue("q", b"x", timeout=0.3)
+                await client.enqueue("q", b"x", timeout=1.5)
 
     run(main)
 
