@@ -1,5 +1,6 @@
 """`raftq worker`: run an App's tasks."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,6 @@ from raftq.protocol.errors import RaftqError
 from raftq.worker.logs import Level, Style, configure_logs
 from raftq.worker.supervision.settings import DRAIN_SECONDS_DEFAULT, Settings, parse_queue
 from raftq.worker.supervision.supervisor import supervise
-
-_MIB = 1 << 20
 
 
 def worker(
@@ -83,7 +82,7 @@ def worker(
             lease_seconds=seconds(lease),
             drain_seconds=seconds(drain),
             tasks_max=child_tasks_max,
-            memory_max_bytes=None if child_memory_max is None else child_memory_max * _MIB,
+            memory_max_bytes=None if child_memory_max is None else child_memory_max * limits.MIB,
             log_level=log_level,
             log_style=log_style,
         )
@@ -94,8 +93,6 @@ def worker(
 
 
 def _run(settings: Settings, processes: int, reload: bool) -> int:
-    import asyncio
-
     if reload:
         from raftq.worker.supervision.reloading import require_watchfiles, supervise_and_reload
 

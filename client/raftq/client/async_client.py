@@ -88,7 +88,7 @@ class AsyncClient:
         chance = random or SystemRandom()
         endpoints = Endpoints(parse_addresses(addresses), chance, _loop_time)
         calling = Calling(endpoints, name, chance, credentials(token, tls_ca))
-        self._begin(calling, timeout, chance, wall_ms or _wall_ms)
+        self._begin(calling, timeout, chance, wall_ms or now_ms)
 
     @classmethod
     def over(
@@ -396,5 +396,6 @@ def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _wall_ms() -> int:
+def now_ms() -> int:
+    """Return the wall clock, milliseconds since 1970."""
     return time.time_ns() // 1_000_000

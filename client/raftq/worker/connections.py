@@ -7,15 +7,14 @@ none and makes its own: two processes on one connection would read each other's 
 
 import asyncio
 import os
-import random
 import threading
-import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
-from raftq.client.async_client import AsyncClient
+from raftq.client.async_client import AsyncClient, now_ms
 from raftq.client.blocking import Client
+from raftq.client.random_bits import RandomBits
 from raftq.protocol.uuid7 import Uuid7
 
 T = TypeVar("T")
@@ -76,7 +75,7 @@ class Connections:
         self._blocking: Client | None = None
         self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop]
         self._of_loops = weakref.WeakKeyDictionary()
-        self._new_id = Uuid7(_wall_ms, random.SystemRandom().getrandbits)
+        self._new_id = Uuid7(now_ms, RandomBits())
 
     def new_id(self) -> bytes:
         """Return a new task id; safe on any thread."""
@@ -164,7 +163,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

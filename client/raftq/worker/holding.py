@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from raftq.client.async_client import AsyncClient
+from raftq.client.durations import milliseconds
 from raftq.protocol import limits
 from raftq.protocol.errors import RaftqError
 from raftq.protocol.messages import ExtendItem, RequeueItem
@@ -79,7 +80,7 @@ class Holding:
             await asyncio.gather(*(self._extend(batch, pause) for batch in batches))
 
     async def _extend(self, held: Sequence[Held], timeout: float) -> None:
-        lease_ms = int(self._lease_seconds * 1_000)
+        lease_ms = milliseconds(self._lease_seconds)
         items = [ExtendItem(each.run.token, lease_ms) for each in held]
         try:
             outcomes = await self._client.extend_many(items, timeout=timeout)

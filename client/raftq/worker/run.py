@@ -72,8 +72,6 @@ def failure(run: Run, error: BaseException) -> FailItem:
     """Return what to record for a handler that raised."""
     if isinstance(error, RunFailed):
         return FailItem(run.token, error_text(error.text))
-    if isinstance(error, RunFailed):
-        return FailItem(run.token, error_text(error.text))
     kind = type(error).__name__
     try:
         text = f"{kind}: {error}"

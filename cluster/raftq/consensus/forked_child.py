@@ -36,16 +36,16 @@ class ForkedChild:
             keep: The descriptors, besides the standard ones, that stay open in the child.
         """
         assert self._pid == 0, "one job at a time"
-        gc.freeze()  # So that a collection in the child does not touch, and copy, every page.
         parent = os.getpid()
+        was_enabled = gc.isenabled()
+        gc.disable()  # A collection in the child would touch, and copy, every page.
         try:
             self._pid = os.fork()
-        except OSError:
-            gc.unfreeze()
-            raise
-        if self._pid == 0:
-            _run_and_exit(job, keep, parent)
-        gc.unfreeze()
+            if self._pid == 0:
+                _run_and_exit(job, keep, parent)
+        finally:
+            if was_enabled:
+                gc.enable()
 
     def poll(self) -> bool | None:
         """Return None while the child runs, else whether it did its job.
@@ -91,7 +91,6 @@ def _run_and_exit(job: Callable[[], None], keep: Collection[int], parent: int) -
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.nice(10)  # The node's own work goes first.
-        gc.disable()
         job()
         status = 0
     except BaseException as error:

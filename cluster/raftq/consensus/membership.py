@@ -28,6 +28,7 @@ from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.members import MemberList
 from raftq.consensus.raft.probation import Memory, Probation, Promises, Trust
 from raftq.consensus.raft.roll import Roll, call_roll
+from raftq.protocol import limits
 from raftq.protocol.addresses import Address, parse_address
 from raftq.protocol.errors import RemovedFromCluster
 from raftq.protocol.versions import PEER_PROTOCOL_VERSION
@@ -216,6 +217,8 @@ class Membership:
         self.probation.meet(hello.cluster_id)
         if not self._links_to(peer):
             self._guests[peer] = hello.members_index
+            if len(self._guests) > limits.MEMBERS_MAX:  # More are no members of anything.
+                del self._guests[next(iter(self._guests))]
         cluster_id, last_index = self._promises.cluster_id, self._engine.log.last_index
         self.trust.meet(peer, hello.memory, cluster_id, last_index)
         if hello.memory is Memory.LOST:

@@ -43,9 +43,12 @@ class Line:
             if (last >> _RUN_BITS) + length == first and length + count <= _RUN_MASK:
                 blocks[-1][-1] = last + count
                 return
-        if not blocks or len(blocks[-1]) >= _BLOCK:
-            blocks.append(array("Q"))
-        blocks[-1].append(first << _RUN_BITS | count)
+        while count:
+            run = min(count, _RUN_MASK)  # A longer one would spill into the sequence.
+            if not blocks or len(blocks[-1]) >= _BLOCK:
+                blocks.append(array("Q"))
+            blocks[-1].append(first << _RUN_BITS | run)
+            first, count = first + run, count - run
 
     def put_back(self, sequence: int) -> None:
         """Add a task that came back, before those that did not."""

@@ -65,8 +65,12 @@ class DiskWatch:
         return self._is_full
 
     async def _hand_over(self) -> None:
-        another = await self._leading.transfer_leadership(self._clock() + _HANDOVER_SECONDS)
-        _log.warning("disk_full", extra={"another_leads": another})
+        try:
+            another = await self._leading.transfer_leadership(self._clock() + _HANDOVER_SECONDS)
+        except Exception:  # Nobody waits for it, and it must not keep the node from stopping.
+            _log.exception("handover_failed")
+        else:
+            _log.warning("disk_full", extra={"another_leads": another})
 
     async def stop(self) -> None:
         """Let a handover end."""

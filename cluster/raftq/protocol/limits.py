@@ -76,7 +76,7 @@ LEASE_TIME_STEP_MAX_MS: Final = 60 * SECOND_MS
 # What a leader lets in.
 TASKS_LIVE_MAX: Final = 5_000_000
 PAYLOAD_BYTES_LIVE_MAX: Final = 16_384 * MIB
-"""Payload bytes of unfinished tasks in the whole cluster; each node needs up to three times as much
+"""Payload bytes of unfinished tasks in the whole cluster; each node needs up to four times as much
 of its disk."""
 RETRY_AFTER_MS: Final = 1_000
 """The advice given with `queue_full` and `disk_full`."""

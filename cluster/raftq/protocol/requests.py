@@ -40,9 +40,10 @@ class RequestReader:
             InvalidRequest: The stream holds no requests, or is not MessagePack.
             PayloadTooLarge: A request is over its limit.
         """
-        self._rest += data
         # Most often there is no rest, and nothing is copied but each request out of `data`.
-        source = data if len(self._rest) == len(data) else self._rest
+        if self._rest:
+            self._rest += data
+        source = self._rest or data
         requests: list[bytes] = []
         begin = 0
         try:
@@ -54,7 +55,8 @@ class RequestReader:
                 ends_at = self._unpacker.tell()
                 end = begin + ends_at - self._begins_at
                 self._begins_at = ends_at
-                requests.append(bytes(source[begin:end]))
+                with memoryview(source) as view:
+                    requests.append(bytes(view[begin:end]))
                 begin = end
         except msgpack.OutOfData:
             pass
@@ -62,7 +64,10 @@ class RequestReader:
             raise _too_large() from None
         except (ValueError, msgpack.UnpackException) as error:
             raise not_the_protocol(error) from None
-        del self._rest[:begin]
+        if source is data:
+            self._rest += data[begin:]
+        else:
+            del self._rest[:begin]
         if len(self._rest) > limits.REQUEST_BYTES_MAX:
             raise _too_large()
         return requests

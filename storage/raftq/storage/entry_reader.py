@@ -4,9 +4,11 @@ Owns the open files. Does not own where entries are (`log_shape`). Invariant: wh
 what was appended, bit for bit; a record that is not is reported, never returned.
 """
 
+import errno
 from pathlib import Path
 from typing import NamedTuple
 
+from raftq.protocol.errors import StorageError
 from raftq.storage.files import Files, ReadableFile
 from raftq.storage.log_shape import LogShape
 from raftq.storage.record import ENTRY, HEAD_BYTES, corrupt, read_record
@@ -39,12 +41,16 @@ class EntryReader:
 
         Raises:
             CorruptRecord: It is damaged, or cannot be read.
+            StorageError: Too many files are open, which is no damage.
         """
         segment, offset, length, term = self._shape.place(index)
         path = self._folder / segment_name(segment.sequence)
         try:
             data = self._file(segment.sequence).read_at(offset, length)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                text = f"{path} cannot be opened: {error}; raise this node's limit of open files"
+                raise StorageError(text, path=str(path)) from error
             raise corrupt(path, offset, f"entry {index} cannot be read: {error}") from error
         record = read_record(data, 0, segment.seed)
         found = None if record is None else (record.tag, record.number, record.term, record.end)

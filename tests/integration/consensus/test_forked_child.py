@@ -1,5 +1,6 @@
 """A forked child does its job, and dies with its parent."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -48,6 +49,18 @@ def test_the_child_s_success_is_told(tmp_path: Path) -> None:
     child.start(lambda: (tmp_path / "done").touch())
     assert until_ended(child)
     assert (tmp_path / "done").exists()
+
+
+def test_what_the_collector_leaves_alone_stays_so_after_a_fork() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        child = ForkedChild()
+        child.start(lambda: None)
+        assert until_ended(child)
+        assert gc.get_freeze_count() == frozen and gc.isenabled()
+    finally:
+        gc.unfreeze()
 
 
 def test_a_job_that_raises_has_failed() -> None:

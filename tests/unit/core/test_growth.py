@@ -110,3 +110,14 @@ def test_idle_time_leaves_nothing(driver: Driver) -> None:
         driver.request("r")
     assert driver.machine.state_hash == before
     assert list(_state(driver).requests) == []
+
+
+def test_an_entry_of_seventy_thousand_tasks_for_one_queue_loses_none(driver: Driver) -> None:
+    size = 1_000
+    commands = [
+        Enqueue("q", [NewTask(task_id(start + each), b"") for each in range(size)])
+        for start in range(1, 70_000, size)
+    ]
+    driver.apply(*commands)
+    driver.machine.check_invariants()
+    assert driver.machine.ready_count("q") == 70_000

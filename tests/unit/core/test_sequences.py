@@ -37,6 +37,14 @@ def test_a_line_gives_out_what_was_put_in_and_what_came_back_first(seed: int) ->
     assert line.returned() == sorted(returned)
 
 
+@pytest.mark.parametrize("count", [65_535, 65_536, 200_000])
+def test_a_run_longer_than_one_number_tells_loses_nothing(count: int) -> None:
+    line = Line()
+    line.append(5, count)
+    line.append(5 + count, 3)
+    assert list(line.waiting()) == list(range(5, 5 + count + 3))
+
+
 def test_a_line_of_a_million_consecutive_sequences_holds_a_few_numbers() -> None:
     line = Line()
     for first in range(1, 1_000_000, 100):

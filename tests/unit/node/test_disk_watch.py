@@ -13,6 +13,7 @@ class Node:
         self.now = 100.0
         self.free = 0
         self.looks = 0
+        self.fails = False
         self.is_leader = is_leader
         self.handovers: list[float] = []
         self.watch = DiskWatch(self.free_bytes, self, lambda: self.now)
@@ -23,6 +24,8 @@ class Node:
 
     async def transfer_leadership(self, deadline: float) -> bool:
         self.handovers.append(deadline)
+        if self.fails:
+            raise RuntimeError("cannot hand over")
         self.is_leader = False
         return True
 
@@ -75,3 +78,10 @@ async def test_a_leader_that_gets_the_lead_back_keeps_it_for_a_minute() -> None:
     node.now += 2.0
     await node.is_full()
     assert len(node.handovers) == 2
+
+
+@asynchronous
+async def test_a_handover_that_fails_ends_nothing_else() -> None:
+    node = Node()
+    node.fails = True
+    assert await node.is_full() and len(node.handovers) == 1

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from raftq.protocol.errors import CorruptRecord, SyncFailed, UnsupportedFormat
+from raftq.protocol.errors import CorruptRecord, StorageError, SyncFailed, UnsupportedFormat
 from raftq.protocol.versions import DATA_FORMAT_VERSION
-from raftq.storage.files import Files
+from raftq.storage.files import Files, ReadableFile
 from raftq.storage.journal import Journal, JournalEntry
 from raftq.storage.record import FILE_HEADER, HEAD_BYTES, encode_record
 from raftq.storage.segment import segment_name
@@ -100,19 +100,19 @@ def test_a_segment_that_was_dropped_can_be_read_by_who_has_it_open() -> None:
     assert journal.read(3).command == b"command 3"
 
 
-def test_a_segment_that_is_being_created_is_not_opened_yet() -> None:
+def test_too_many_open_files_are_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = MemoryFiles()
-    journal = _open(disk, segment_bytes=1)
+    journal = _open(disk)
     _append(journal, 1)
-    job = journal.begin_sync()
-    assert job is not None
-    _append(journal, 2)
-    assert len(journal.open_segments()) == 1
-    job.run()
-    journal.finish_sync(job)
-    assert len(journal.open_segments()) == 1
     _sync(journal)
-    assert len(journal.open_segments()) == 2
+
+    def refuse(_: Path) -> ReadableFile:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(disk, "open_read", refuse)
+    with pytest.raises(StorageError, match="limit of open files") as raised:
+        journal.read(1)
+    assert not isinstance(raised.value, CorruptRecord)
 
 
 def test_entries_are_found_by_their_first_byte() -> None:

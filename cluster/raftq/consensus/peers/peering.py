@@ -150,6 +150,7 @@ class Peering:
     def _forget_connection(self, peer: str) -> None:
         self._guard.on_connection_changed(peer)
         self._snapshot_sender.forget(peer)
+        self._sent_bytes.pop(peer, None)
         self._engine.forget_connection(peer)
 
     def on_message(self, peer: str, message: PeerMessage) -> None:

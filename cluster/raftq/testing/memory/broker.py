@@ -170,17 +170,6 @@ class MemoryBroker:
 
     # ------------------------------------------------------------ the machine
 
-    @property
-    def next_due_at_ms(self) -> int | None:
-        """The wall time at which the next delayed task starts or a lease runs out, if any does."""
-        with self._lock:
-            lease_ms = self._machine.next_lease_deadline_ms()
-            wall_ms = self._machine.next_wall_due_at_ms()
-            ends = [] if wall_ms is None else [wall_ms]
-            if lease_ms is not None:
-                ends.append(self.clock.wall_ms + lease_ms - self._machine.lease_now_ms)
-            return min(ends, default=None)
-
     def ready_queues(self) -> list[QueueName]:
         """Return the queues that have ready tasks, oldest queue first."""
         with self._lock:
