@@ -348,7 +348,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "no-majority": Scenario(
         "no node reaches another for a while",
         trials.no_majority,
-        replace(_PLAN, load=Load(call_timeout=0.9)),
+        replace(_PLAN, load=Load(call_timeout=0.7)),
     ),
     "received-power": Scenario(
         "a follower loses power as soon as it has got a snapshot",
