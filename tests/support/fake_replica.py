@@ -35,6 +35,7 @@ class FakeReplica:
         self._listener: ReplicaListener | None = None
         self._handler: CallHandler | None = None
         self._waiting: list[tuple[Command, asyncio.Future[CommandReply]]] = []
+        self.base_index = 0
         self.is_holding = False
         self.barrier_error: RaftqError | None = None
         self.propose_error: RaftqError | None = None

@@ -58,6 +58,12 @@ class Replica(Protocol):
         ...
 
     @property
+    def base_index(self) -> int:
+        """The log index of the snapshot that `machine` was loaded from; 0 if it began empty.
+        Entries after it are told to the listener, those before it are not."""
+        ...
+
+    @property
     def is_leader(self) -> bool:
         """The same as `view().is_leader`, for the hot path."""
         ...

@@ -100,6 +100,11 @@ class RaftReplica:
         return self.parts.state.machine
 
     @property
+    def base_index(self) -> int:
+        """Where the machine began; see the contract."""
+        return self.parts.state.base_index
+
+    @property
     def is_leader(self) -> bool:
         """Whether this node leads and may propose; see the contract."""
         return self._leads

@@ -40,6 +40,8 @@ class ReplicatedState:
         self._open_log = open_log
         self.payloads = self.new_payloads()
         self.machine = Machine(self.payloads)
+        self.base_index = 0
+        """Of the snapshot that the machine was loaded from."""
         self._identity = identity
         self.entries_refused_total = 0
         self.commands_failed_total = 0
@@ -79,10 +81,11 @@ class ReplicatedState:
         """Return a store for the payloads of a machine that is going to be loaded."""
         return PayloadStore(self._command_at, self._open_log)
 
-    def install(self, machine: Machine, payloads: PayloadStore) -> None:
-        """Replace the machine by one loaded from a snapshot."""
+    def install(self, machine: Machine, payloads: PayloadStore, index: int) -> None:
+        """Replace the machine by one loaded from a snapshot of a log index."""
         self.payloads.close()
         self.machine, self.payloads = machine, payloads
+        self.base_index = index
         self.check_identity()
 
     def check_identity(self) -> None:

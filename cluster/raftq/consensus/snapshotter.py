@@ -226,7 +226,7 @@ class Snapshotter:
         payloads = self._state.new_payloads()
         machine = Machine.load(chunks, payloads)
         payloads.begin_with(index, machine.last_sequence)
-        self._state.install(machine, payloads)
+        self._state.install(machine, payloads, meta.last_index)
         self._identity = (meta.last_index, meta.last_term)
         return (
             JournalEntry(meta.last_command, meta.last_index, meta.last_term),

@@ -203,6 +203,14 @@ def test_what_was_written_is_loaded_with_both_entries(bench: Bench) -> None:
     assert bench.snapshotter.identity() == (7, 3)
 
 
+def test_a_loaded_machine_tells_at_which_entry_it_began(bench: Bench) -> None:
+    assert bench.state.base_index == 0, "an empty machine has seen everything"
+    bench.write()
+    assert bench.state.base_index == 0, "writing one changes nothing"
+    bench.snapshotter.load()
+    assert bench.state.base_index == LAST.index
+
+
 def test_a_damaged_snapshot_leaves_the_machine_as_it_is(bench: Bench) -> None:
     bench.write()
     machine = bench.state.machine

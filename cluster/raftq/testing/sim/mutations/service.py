@@ -191,11 +191,13 @@ def _empty_answers() -> list[Patch]:
 
 
 def _whole_dump() -> list[Patch]:
-    install = cast("Callable[[Inside, Inside], None]", original(ReplicatedState, "install"))
+    install = cast(
+        "Callable[[Inside, Inside, Inside, int], None]", original(ReplicatedState, "install")
+    )
 
-    def forgetful(self: Inside, machine: Inside) -> None:
+    def forgetful(self: Inside, machine: Inside, payloads: Inside, index: int) -> None:
         machine._state.requests = RequestMemory()
-        install(self, machine)
+        install(self, machine, payloads, index)
 
     return [(ReplicatedState, "install", forgetful)]
 
