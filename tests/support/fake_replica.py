@@ -36,6 +36,8 @@ class FakeReplica:
         self._handler: CallHandler | None = None
         self._waiting: list[tuple[Command, asyncio.Future[CommandReply]]] = []
         self.base_index = 0
+        self.wall_ms = _WALL_AT_MS
+        self.lag_ms: int | None = None
         self.is_holding = False
         self.barrier_error: RaftqError | None = None
         self.propose_error: RaftqError | None = None
@@ -71,6 +73,7 @@ class FakeReplica:
             log_entries=self._index,
             reachable={"n1": True, "n2": True, "n3": False},
             not_ready_reason=self.not_ready_reason,
+            lag_ms=0 if self._is_leader else self.lag_ms,
         )
 
     def propose(self, command: Command, deadline: float) -> "asyncio.Future[CommandReply]":
@@ -140,9 +143,9 @@ class FakeReplica:
         """Apply an entry, as if it came from wherever."""
         self._index += 1
         self.entries.append(commands)
-        wall_at_ms = _WALL_AT_MS + self._index
-        entry = Entry(ENTRY_VERSION, lease_advance_ms, wall_at_ms, commands)
-        applied = self._machine.apply(codec.encode(entry))
+        self.wall_ms += 1
+        entry = Entry(ENTRY_VERSION, lease_advance_ms, self.wall_ms, commands)
+        applied = self._machine.apply(codec.encode(entry), self._index)
         assert applied.rejected is None
         if self._listener is not None:
             self._listener.on_applied(applied)

@@ -32,6 +32,10 @@ class ReplicaView:
     """For every member, itself included: is there a live connection to it?"""
     not_ready_reason: str | None
     """None if the node serves linearizable traffic; otherwise why not, in words."""
+    lag_ms: int | None = None
+    """How long ago the machine was known to lack nothing that was committed, without the travel
+    time of one message; 0 on a leader, which steps down soon after it loses its majority. None if
+    it was never known."""
 
 
 class ReplicaListener(Protocol):
@@ -61,6 +65,12 @@ class Replica(Protocol):
     def base_index(self) -> int:
         """The log index of the snapshot that `machine` was loaded from; 0 if it began empty.
         Entries after it are told to the listener, those before it are not."""
+        ...
+
+    @property
+    def wall_ms(self) -> int:
+        """The cluster's wall time now, milliseconds since 1970, as far as this node knows it; a
+        leader knows what its voters' clocks say."""
         ...
 
     @property

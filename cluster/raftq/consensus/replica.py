@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from raftq.consensus.contract import CallHandler, ReplicaListener, ReplicaView
+from raftq.consensus.freshness import Freshness
 from raftq.consensus.handover import hand_over
 from raftq.consensus.member_changes import MemberChanges
 from raftq.consensus.parts import Disk, Parts, ReplicaConfig, Surroundings
@@ -59,6 +60,7 @@ class RaftReplica:
         self._leads = False
         self._known: tuple[str | None, int, bool] = (None, 0, False)
         self._caught_up_term = 0
+        self._freshness = Freshness(around.clock)
 
     # ------------------------------------------------------------ life
 
@@ -103,6 +105,11 @@ class RaftReplica:
     def base_index(self) -> int:
         """Where the machine began; see the contract."""
         return self.parts.state.base_index
+
+    @property
+    def wall_ms(self) -> int:
+        """The cluster's wall time; see the contract."""
+        return self.parts.clock.wall_ms
 
     @property
     def is_leader(self) -> bool:
@@ -189,6 +196,7 @@ class RaftReplica:
             log_entries=len(self.parts.log),
             reachable=reachable,
             not_ready_reason=self._not_ready_reason(),
+            lag_ms=0 if self._leads else self._freshness.lag_ms,
         )
 
     @property
@@ -334,9 +342,15 @@ class RaftReplica:
 
     def _follow_leadership(self) -> None:
         """Notice what the last tick changed, and tell the listener."""
-        engine = self.parts.engine
-        if engine.applied_index >= self.parts.guard.leader_commit_index > 0:
+        engine, guard = self.parts.engine, self.parts.guard
+        if engine.applied_index >= guard.leader_commit_index > 0:
             self._caught_up_term = engine.term
+        self._freshness.look(
+            leads=self._leads,
+            messages=guard.commit_indexes_told,
+            commit_index=guard.leader_commit_index,
+            applied_index=engine.applied_index,
+        )
         leads = engine.is_leader and self._may_lead()
         known = (self._leader(), engine.term, leads)
         if known == self._known:

@@ -78,6 +78,8 @@ class Guard:
         """Whose votes count; None if everybody's."""
         self.leader_commit_index = 0
         """The commit index that the current leader last told, on a follower."""
+        self.commit_indexes_told = 0
+        """How many messages told one."""
         self.matched: dict[str, int] = {}
         """On the leader: the highest index that each follower acknowledged in this term."""
         self.refused: Counter[str] = Counter()
@@ -194,6 +196,7 @@ class Guard:
             self.refused["append_of_older_term"] += 1
             return
         self.leader_commit_index = message.commit_index
+        self.commit_indexes_told += 1
         decision = decide(message, self._log, self._raft.commit_index)
         match decision:
             case AskAgain(next_index=next_index):
