@@ -21,11 +21,17 @@ from raftq.protocol.messages import (
     Ack,
     AddMember,
     Call,
+    Cancel,
     ClusterCall,
     ClusterStatus,
+    Confirm,
+    DeleteSchedule,
+    Done,
+    Edit,
     Enqueue,
     Enqueued,
     EnqueuedTask,
+    EnqueueParts,
     Extend,
     Fail,
     HelloReply,
@@ -33,16 +39,35 @@ from raftq.protocol.messages import (
     Leased,
     NodeStatus,
     QueueCall,
+    QueueList,
+    QueuesCall,
     QueueStatus,
+    Quota,
+    ReadCall,
     RemoveMember,
     Reply,
     Requeue,
+    ResultCall,
+    ScheduleList,
+    SchedulesCall,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    Settings,
+    SettingsCall,
     Settled,
     SettledTask,
+    Sweep,
+    Swept,
     TaskCall,
+    TaskPage,
+    TasksCall,
     TaskState,
     TaskStatus,
     TransferLeadership,
+    Why,
+    WhyCall,
 )
 from raftq.protocol.requests import Request, RequestReader, call_of, read_request
 
@@ -83,8 +108,6 @@ Script: TypeAlias = Action | Callable[[Received], Action | Awaitable[Action]]
 def success(received: Received) -> Reply:
     """Return a plausible good answer."""
     match received.call:
-        case Enqueue(tasks=tasks):
-            return Enqueued([EnqueuedTask(task.id, TaskState.READY, True) for task in tasks])
         case LeaseCall():
             return Leased([])
         case Ack(items=items):
@@ -93,14 +116,51 @@ def success(received: Received) -> Reply:
             return Settled([SettledTask(TaskState.READY) for _ in items])
         case Extend(items=items):
             return Settled([SettledTask(TaskState.LEASED) for _ in items])
-        case TaskCall(task_id=task_id):
-            return TaskStatus(
-                task_id, "q", TaskState.READY, 5, 0, 0, 0, 5, None, None, [], 0, 0, None
-            )
-        case QueueCall(queue=queue):
-            return QueueStatus(queue, 0, {})
+        case Enqueue(tasks=tasks):
+            return Enqueued([EnqueuedTask(task.id, TaskState.READY, True) for task in tasks])
+        case EnqueueParts(parts=parts):
+            ids = [task.id for part in parts for task in part.tasks]
+            return Enqueued([EnqueuedTask(each, TaskState.READY, True) for each in ids])
         case ClusterCall() | AddMember() | RemoveMember() | TransferLeadership():
             return ClusterStatus("c", "n1", "n1", 1, 1, 1, "", [])
+        case SetQueue() | SetLimit() | SetQuota() | SetSchedule() | DeleteSchedule():
+            return Done(True)
+        case Cancel(ids=ids):
+            return Settled([SettledTask(TaskState.CANCELLED) for _ in ids])
+        case Confirm(ids=ids):
+            return Settled([SettledTask(TaskState.READY) for _ in ids])
+        case Edit():
+            return Settled([SettledTask(TaskState.SCHEDULED)])
+        case Sweep():
+            return Swept(0, None, 1)
+        case read:
+            return _found(read)
+
+
+def _found(call: ReadCall) -> Reply:
+    """Answer a read of a cluster in which nothing happens."""
+    match call:
+        case TaskCall(task_id=task_id) | ResultCall(task_id=task_id):
+            return task_status(task_id)
+        case QueueCall(queue=queue):
+            return QueueStatus(queue, 0, {})
+        case TasksCall():
+            return TaskPage([], 0, None)
+        case WhyCall(task_id=task_id):
+            return Why(task_id, TaskState.READY, [])
+        case QueuesCall():
+            return QueueList([])
+        case SettingsCall():
+            return Settings(Quota(), [])
+        case SchedulesCall():
+            return ScheduleList([])
+
+
+def task_status(
+    task_id: bytes, state: TaskState = TaskState.READY, result: bytes | None = None
+) -> TaskStatus:
+    """Return the status of a task of queue `q`."""
+    return TaskStatus(task_id, "q", state, 5, 0, 0, 0, 5, None, result, [], 0, 0, None)
 
 
 @dataclass

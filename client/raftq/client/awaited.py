@@ -13,7 +13,13 @@ from typing import Final, TypeVar
 import msgspec
 
 from raftq.protocol import codec, limits
-from raftq.protocol.errors import ConnectionLost, InternalError, QueueFull, RequestError
+from raftq.protocol.errors import (
+    ConnectionLost,
+    InternalError,
+    QueueFull,
+    RateLimited,
+    RequestError,
+)
 from raftq.protocol.messages import (
     Ack,
     Call,
@@ -31,8 +37,9 @@ T = TypeVar("T")
 _SHARED_BYTES_MAX: Final = 256 * limits.KIB
 """A request takes no further calls when it holds this much: large ones gain nothing by it."""
 _SHARED_CALLS_MAX: Final = 1_000
-_OF_ONE_CALL: Final = (RequestError, QueueFull, InternalError)
-"""Errors that the calls of a group may owe to one of them. The others are those of the node."""
+_OF_ONE_CALL: Final = (RequestError, QueueFull, RateLimited, InternalError)
+"""Errors that the calls of a group may owe to one of them, or to their number: of a group that is
+over a quota or a rate, the first ones may still pass. The others are those of the node."""
 
 
 class Lone:
@@ -174,8 +181,10 @@ def _answers(kind: type[Call], result: object) -> Sequence[Reply]:
         InternalError: The result is none of such calls.
     """
     if kind is Enqueue:
-        return [Enqueued([task]) for task in reply_from_wire(Enqueued, result).tasks]
-    return [Settled([item]) for item in reply_from_wire(Settled, result).items]
+        enqueued = reply_from_wire(Enqueued, result)
+        return [Enqueued([task], enqueued.index) for task in enqueued.tasks]
+    settled = reply_from_wire(Settled, result)
+    return [Settled([item], settled.index) for item in settled.items]
 
 
 def item_at(call: Call, raw: bytes) -> int | None:

@@ -9,15 +9,17 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import update_wrapper
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
+from raftq.client.keywords.filters import FilterKeywords
 from raftq.client.submitting import Submissions
 from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.messages import Consistency, TaskStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -142,10 +144,19 @@ class Client:
         if threading.current_thread() is self._thread:
             raise InvalidRequest("this is the client's own thread; use AsyncClient in coroutines")
 
+    @property
+    def last_index(self) -> int:
+        """The newest log index of which an answer told this client; see `AsyncClient`."""
+        return self._client.last_index
+
     new_id = _direct(AsyncClient.new_id)
     new_task = _direct(AsyncClient.new_task)
     enqueue = _blocking(AsyncClient.enqueue)
     enqueue_many = _blocking(AsyncClient.enqueue_many)
+    enqueue_parts = _blocking(AsyncClient.enqueue_parts)
+    prepare = _blocking(AsyncClient.prepare)
+    confirm = _blocking(AsyncClient.confirm)
+    confirm_many = _blocking(AsyncClient.confirm_many)
     lease = _blocking(AsyncClient.lease)
     ack = _blocking(AsyncClient.ack)
     ack_many = _blocking(AsyncClient.ack_many)
@@ -155,8 +166,49 @@ class Client:
     requeue_many = _blocking(AsyncClient.requeue_many)
     extend = _blocking(AsyncClient.extend)
     extend_many = _blocking(AsyncClient.extend_many)
+    cancel = _blocking(AsyncClient.cancel)
+    cancel_many = _blocking(AsyncClient.cancel_many)
+    edit = _blocking(AsyncClient.edit)
+    cancel_where = _blocking(AsyncClient.cancel_where)
+    purge = _blocking(AsyncClient.purge)
+    redrive = _blocking(AsyncClient.redrive)
+    discard = _blocking(AsyncClient.discard)
+    move = _blocking(AsyncClient.move)
     task = _blocking(AsyncClient.task)
+    result = _blocking(AsyncClient.result)
+    why = _blocking(AsyncClient.why)
+    tasks_page = _blocking(AsyncClient.tasks_page)
+
+    def tasks(
+        self,
+        *,
+        consistency: Consistency = Consistency.LINEARIZABLE,
+        timeout: Duration | None = None,
+        **where: Unpack[FilterKeywords],
+    ) -> Iterator[TaskStatus]:
+        """Iterate over all tasks that match, in the order of their enqueue; see `AsyncClient`."""
+        after: int | None = 0
+        while after is not None:
+            page = self.tasks_page(after=after, consistency=consistency, timeout=timeout, **where)
+            yield from page.tasks
+            after = page.next_after
+
     queue = _blocking(AsyncClient.queue)
+    queues = _blocking(AsyncClient.queues)
+    quota = _blocking(AsyncClient.quota)
+    limits = _blocking(AsyncClient.limits)
+    schedules = _blocking(AsyncClient.schedules)
+    schedule = _blocking(AsyncClient.schedule)
+    set_queue = _blocking(AsyncClient.set_queue)
+    pause = _blocking(AsyncClient.pause)
+    resume = _blocking(AsyncClient.resume)
+    set_limit = _blocking(AsyncClient.set_limit)
+    set_quota = _blocking(AsyncClient.set_quota)
+    set_schedule = _blocking(AsyncClient.set_schedule)
+    put_schedule = _blocking(AsyncClient.put_schedule)
+    pause_schedule = _blocking(AsyncClient.pause_schedule)
+    resume_schedule = _blocking(AsyncClient.resume_schedule)
+    delete_schedule = _blocking(AsyncClient.delete_schedule)
     cluster = _blocking(AsyncClient.cluster)
     add_member = _blocking(AsyncClient.add_member)
     remove_member = _blocking(AsyncClient.remove_member)

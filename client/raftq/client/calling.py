@@ -8,7 +8,9 @@ same ids, until its deadline. Errors of the request are raised at once.
 
 import asyncio
 from random import Random
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias, TypeVar, get_args
+
+from msgspec import structs
 
 from raftq.client.connection import PATIENCE_SECONDS, Connection, open_connection
 from raftq.client.credentials import Credentials
@@ -32,19 +34,26 @@ from raftq.protocol.errors import (
 )
 from raftq.protocol.messages import (
     Call,
+    Cancel,
     ClusterCall,
+    Confirm,
+    Edit,
     Enqueue,
     Enqueued,
+    EnqueueParts,
     LeaseCall,
     Leased,
-    QueueCall,
+    ReadCall,
+    ResultCall,
     Settled,
-    TaskCall,
 )
 
 _PAUSE_SECONDS: Final = 0.01
 _PAUSE_MAX_SECONDS: Final = 0.2
-_READS: Final = (TaskCall, QueueCall, ClusterCall)
+_READS: Final = (*get_args(ReadCall), ClusterCall)
+WaitingCall: TypeAlias = LeaseCall | ResultCall
+"""A call that may wait at its node, on top of its deadline."""
+W = TypeVar("W", bound=WaitingCall)
 
 
 class Calls(Protocol):
@@ -121,7 +130,8 @@ class Calling:
 
         Args:
             call: What is asked.
-            timeout: Seconds until the call is given up; what a lease call waits comes on top.
+            timeout: Seconds until the call is given up; what the call itself may wait comes
+                on top.
 
         Raises:
             RequestError: The first node that judged the call refused it. A node that refuses this
@@ -130,7 +140,8 @@ class Calling:
             OutcomeUnknown: It may have happened; never of a read.
         """
         loop = asyncio.get_running_loop()
-        wait_ends_at = loop.time() + (call.wait_ms / 1_000 if isinstance(call, LeaseCall) else 0)
+        wait_ms = call.wait_ms if isinstance(call, WaitingCall) else 0
+        wait_ends_at = loop.time() + wait_ms / 1_000
         deadline = wait_ends_at + timeout
         may_have_happened = False
         tries = 0
@@ -198,7 +209,7 @@ class Calling:
             connection = await self._connected(address, deadline)
         now = loop.time()
         wait_left = max(wait_ends_at - now, 0.0)
-        if isinstance(call, LeaseCall) and call.wait_ms:
+        if isinstance(call, WaitingCall) and call.wait_ms:
             call = with_wait(call, int(wait_left * 1_000))
         timeout_ms = int((deadline - now - wait_left) * 1_000)
         future = connection.call(call, min(max(timeout_ms, 1), limits.TIMEOUT_MS_MAX))
@@ -262,11 +273,9 @@ def _give_up(connection: Connection, future: "asyncio.Future[object]", address: 
     connection.forget(future)
 
 
-def with_wait(call: LeaseCall, wait_ms: int) -> LeaseCall:
+def with_wait(call: W, wait_ms: int) -> W:
     """Return the same request with another wait."""
-    return LeaseCall(
-        call.queues, call.count, call.lease_ms, call.worker, call.request_id, max(wait_ms, 0)
-    )
+    return structs.replace(call, wait_ms=max(wait_ms, 0))
 
 
 def _check(call: Call, reply: object) -> None:
@@ -274,8 +283,14 @@ def _check(call: Call, reply: object) -> None:
     match call, reply:
         case Enqueue(tasks=asked), Enqueued(tasks=answered):
             fits = len(asked) == len(answered)
+        case EnqueueParts(parts=parts), Enqueued(tasks=answered):
+            fits = sum(len(part.tasks) for part in parts) == len(answered)
         case LeaseCall(), Leased():
             fits = True
+        case Cancel(ids=asked) | Confirm(ids=asked), Settled(items=answered):
+            fits = len(asked) == len(answered)
+        case Edit(), Settled(items=answered):
+            fits = len(answered) == 1
         case _, Settled(items=answered):
             fits = len(answered) == len(getattr(call, "items", ()))
         case _:

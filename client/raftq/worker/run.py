@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
-from raftq.client.async_client import error_text
+from raftq.client.parts.working import error_text
 from raftq.protocol import limits
 from raftq.protocol.messages import AckItem, FailItem, LeasedTask
 from raftq.worker.errors import RunFailed

@@ -242,7 +242,7 @@ def test_a_malformed_answer_is_an_error_of_that_call_only(result: list[object]) 
 
 def test_an_answer_with_further_fields_of_a_newer_server_is_understood() -> None:
     async def body(node: FakeNode, connection: Connection) -> None:
-        node.fallback = [104, "q", 3, {"ready": 1}, "new", 7]
+        node.fallback = [104, "q", 3, {"ready": 1}, {}, 0, None, "new", 7]
         answer = await asked(connection)
         assert isinstance(answer, QueueStatus) and answer.enqueued == 3
 

@@ -1,0 +1,1 @@
+"""What callers write, as it is sent: options of tasks, filters, rates, backoffs, instants."""

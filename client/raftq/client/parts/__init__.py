@@ -1,0 +1,1 @@
+"""The methods of the asyncio client, by what they are for; `AsyncClient` is made of these."""
