@@ -10,8 +10,11 @@ from raftq.protocol.options import Rate
 class Bucket:
     """How much of a rate may be used now.
 
-    In any window of T ms at most `burst + count * T / per_ms` single tokens (rounded down) can be
-    taken. Taking many at once may leave a debt, which is paid before there is a token again.
+    A bucket holds `burst` tokens, and what comes in less than a millisecond: else a token that is
+    taken at the first whole millisecond after it came would cost the part that came since, and the
+    rate would not be reached. So in any T milliseconds at most `burst + count * T / per_ms` single
+    tokens (rounded down) can be taken. Taking many at once may leave a debt, which is paid before
+    there is a token again.
 
     Args:
         level: In parts of a token; below 0 a debt.
@@ -31,7 +34,7 @@ class Bucket:
 
     def _level_at(self, rate: Rate, now_ms: int) -> int:
         level = self.level + max(0, now_ms - self.at_ms) * rate.count
-        return min(level, rate.burst * rate.per_ms)
+        return min(level, _capacity(rate))
 
     def tokens(self, rate: Rate, now_ms: int) -> int:
         """Return how many tokens are there."""
@@ -61,8 +64,12 @@ class Bucket:
         The part of a token that the new rate cannot express is lost, less than one part.
         """
         level = self._level_at(old, now_ms) * new.per_ms // old.per_ms
-        self.level = min(level, new.burst * new.per_ms)
+        self.level = min(level, _capacity(new))
         self.at_ms = max(self.at_ms, now_ms)
+
+
+def _capacity(rate: Rate) -> int:
+    return rate.burst * rate.per_ms + rate.count - 1
 
 
 def bucket_of(

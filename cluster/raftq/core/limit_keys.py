@@ -25,8 +25,6 @@ from raftq.protocol.control import LimitStatus
 from raftq.protocol.options import KeyLimit
 
 NO_LIMIT: Final = KeyLimit()
-UNPARKED_AT_ONCE_MAX: Final = 1_000
-"""Of one queue, by one change of a limit: the others follow as these are leased."""
 
 
 class LimitRow(NamedTuple):
@@ -164,8 +162,8 @@ class LimitKeys:
 
     def unpark_free(self, key: str, now_ms: int) -> list[int]:
         """Remove and return of each queue as many parked tasks as the key admits now, but at most
-        `UNPARKED_AT_ONCE_MAX`: the others follow as these are leased."""
-        return self._unpark(key, UNPARKED_AT_ONCE_MAX, now_ms)
+        `PARKED_PER_COMMAND_MAX`: the others follow as these are leased."""
+        return self._unpark(key, limits.PARKED_PER_COMMAND_MAX, now_ms)
 
     def _unpark(self, key: str, at_most: int, now_ms: int) -> list[int]:
         state = self._keys.get(key)
