@@ -45,6 +45,8 @@ class Recorder:
     def on_leader_changed(self, view: ReplicaView) -> None:
         self.leaders.append(view.leader)
 
+    def on_schedules_due(self) -> None: ...
+
 
 class Member:
     """One member that can be started, stopped and killed."""

@@ -47,6 +47,10 @@ class ReplicaListener(Protocol):
     def on_leader_changed(self, view: ReplicaView) -> None:
         """Called when this node gains or loses leadership, or learns of another leader."""
 
+    def on_schedules_due(self) -> None:
+        """Called on the leader every few tens of milliseconds while a schedule's tick has come and
+        is not judged yet."""
+
 
 CallHandler = Callable[[Call, float], Awaitable[Reply]]
 """(call, deadline) -> reply; raises RaftqError."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from raftq.consensus.contract import CallHandler, ReplicaListener, ReplicaView
+from raftq.consensus.falling_due import schedule_is_due, time_is_due
 from raftq.consensus.freshness import Freshness
 from raftq.consensus.handover import hand_over
 from raftq.consensus.member_changes import MemberChanges
@@ -280,23 +281,16 @@ class RaftReplica:
             parts.clock.look()
             self._waits_for_disk = self._waits_for_disk and self.changes.is_busy
             is_resting = self._is_handing_over or self._waits_for_disk
-            if not is_resting and self._time_is_due():
+            if not is_resting and time_is_due(self.machine, parts.clock):
                 parts.proposer.send_time()
             parts.membership.end_probations()
             if not is_resting and parts.membership.needs_entry():
                 parts.proposer.send_time()
+            if not is_resting and schedule_is_due(self.machine, parts.clock) and self._listener:
+                self._listener.on_schedules_due()
             self.changes.promote()
         self._snapshot_if_due()
         self.wake()
-
-    def _time_is_due(self) -> bool:
-        """Tell whether the machine has something to do as soon as an entry brings the time."""
-        machine, clock = self.machine, self.parts.clock
-        lease_due_ms = machine.next_lease_deadline_ms()
-        wall_due_at_ms = machine.next_wall_due_at_ms()
-        lease_now_ms = machine.lease_now_ms + clock.pending_lease_ms
-        is_lease_due = lease_due_ms is not None and lease_due_ms <= lease_now_ms
-        return is_lease_due or (wall_due_at_ms is not None and wall_due_at_ms <= clock.wall_ms)
 
     def _snapshot_if_due(self) -> None:
         """Snapshot when what it saves outweighs what it writes: its cost stays in proportion.

@@ -46,6 +46,8 @@ class Bench:
     def on_leader_changed(self, view: ReplicaView) -> None:
         self.waiters.fail_all()
 
+    def on_schedules_due(self) -> None: ...
+
     async def _refuse(self, call: Call, deadline: float) -> Reply:
         raise AssertionError("nobody forwards here")
 
