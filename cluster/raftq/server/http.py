@@ -2,66 +2,67 @@
 
 from collections.abc import Awaitable
 from typing import Final
-from uuid import UUID
 
-import msgspec
 from tornado.web import Application, RequestHandler
 
 from raftq.protocol import limits
 from raftq.protocol.errors import (
-    InvalidRequest,
+    LeaseLost,
     NotReady,
+    RaftqError,
+    TaskCancelled,
     UnknownMethod,
     error_from_code,
 )
 from raftq.protocol.messages import (
-    NAME_PATTERN,
     Ack,
-    AckItem,
     Call,
     ClusterCall,
     ClusterStatus,
     Enqueue,
     Enqueued,
     Extend,
-    ExtendItem,
     Fail,
     FailItem,
     LeaseCall,
     Leased,
     QueueCall,
-    QueueName,
     QueueStatus,
     Requeue,
     RequeueItem,
     Settled,
-    TaskCall,
-    TaskStatus,
     Token,
 )
 from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
 from raftq.server import metrics as metric_pages
+from raftq.server.control.queues import (
+    PurgeHandler,
+    QueueSettingsHandler,
+    QueuesHandler,
+    SweepsHandler,
+)
+from raftq.server.control.settings import (
+    LimitHandler,
+    LimitsHandler,
+    QuotaHandler,
+    ScheduleHandler,
+    SchedulesHandler,
+)
+from raftq.server.control.tasks import (
+    ResultHandler,
+    TaskActionHandler,
+    TaskHandler,
+    TaskListHandler,
+    WhyHandler,
+)
+from raftq.server.events.http import EventSocketHandler, EventStreamHandler
 from raftq.server.http_backup import BackupHandler
-from raftq.server.http_handler import Handler, HttpContext, whole_number
+from raftq.server.http_handler import Handler, HttpContext, path_queue, whole_number
 from raftq.server.http_members import MemberHandler, MembersHandler, TransferLeaderHandler
 from raftq.server.openapi import document
 
 MISDIRECTED: Final = "there is no such path; /v1/openapi.json lists them"
-
-
-def _task_id(text: str) -> UUID:
-    try:
-        return msgspec.convert(text, UUID)
-    except msgspec.ValidationError:
-        raise InvalidRequest(f"the task id is {text!r:.60}; it must be a UUID") from None
-
-
-def _queue(text: str) -> QueueName:
-    try:
-        return msgspec.convert(text, QueueName)
-    except msgspec.ValidationError:
-        raise InvalidRequest(f"queue is {text!r:.140}; it must match {NAME_PATTERN}") from None
 
 
 class TasksHandler(Handler):
@@ -71,9 +72,9 @@ class TasksHandler(Handler):
 
     async def post(self, queue: str) -> None:
         """Enqueue tasks, all or none."""
-        name = _queue(queue)
+        name = path_queue(queue)
         body = self.body(bodies.EnqueueBody)
-        tasks = [bodies.new_task(task, self.context.new_id()) for task in body.tasks]
+        tasks = [bodies.new_task(task, self.context.new_id) for task in body.tasks]
         reply = await self.execute(Enqueue(name, tasks), body.timeout_ms)
         assert isinstance(reply, Enqueued)
         self.reply(answers.enqueued_answer(reply), status=201)
@@ -86,7 +87,7 @@ class LeasesHandler(Handler):
 
     async def post(self, queue: str) -> None:
         """Lease tasks, waiting for them if asked to."""
-        name = _queue(queue)
+        name = path_queue(queue)
         body = self.body(bodies.LeaseBody)
         request_id = body.request_id or self.context.new_id().hex()
         call = LeaseCall([name], body.count, body.lease_ms, body.worker, request_id, body.wait_ms)
@@ -106,43 +107,38 @@ class SettleHandler(Handler):
         match action:
             case "ack":
                 ack = self.body(bodies.AckBody)
-                call, timeout_ms = Ack([AckItem(number, bodies.result_bytes(ack))]), ack.timeout_ms
+                call = Ack([bodies.ack_item(number, ack, self.context.new_id)])
+                timeout_ms = ack.timeout_ms
             case "fail":
                 fail = self.body(bodies.FailBody)
-                call, timeout_ms = Fail([FailItem(number, fail.error)]), fail.timeout_ms
+                item = FailItem(number, fail.error, fail.delay_ms, fail.is_final, fail.is_crash)
+                call, timeout_ms = Fail([item]), fail.timeout_ms
             case "requeue":
                 requeue = self.body(bodies.RequeueBody)
-                item = RequeueItem(number, requeue.delay_ms)
-                call, timeout_ms = Requeue([item]), requeue.timeout_ms
+                call = Requeue([RequeueItem(number, requeue.delay_ms)])
+                timeout_ms = requeue.timeout_ms
             case _:
                 extend = self.body(bodies.ExtendBody)
-                call = Extend([ExtendItem(number, extend.lease_ms)])
+                call = Extend([bodies.extend_item(number, extend)])
                 timeout_ms = extend.timeout_ms
         reply = await self.execute(call, timeout_ms)
         assert isinstance(reply, Settled)
         settled = reply.items[0]
-        if settled.state is None:
-            raise error_from_code(
-                settled.error_code,
-                f"the lease {number} is over or was never granted; its task is not yours any more",
-                {},
-            )
+        if settled.error_code or settled.state is None:
+            raise _refusal(number, settled.error_code)
         self.reply(answers.SettledAnswer(settled.state))
 
 
-class TaskHandler(Handler):
-    """GET /v1/tasks/{id}."""
-
-    op = "task"
-    parameters = frozenset({"consistency", "timeout_ms"})
-
-    async def get(self, task_id: str) -> None:
-        """Return one task."""
-        id_ = _task_id(task_id)
-        consistency = self.query_consistency()
-        reply = await self.execute(TaskCall(id_.bytes, consistency), self.query_timeout_ms())
-        assert isinstance(reply, TaskStatus)
-        self.reply(answers.task_answer(reply))
+def _refusal(token: int, code: str) -> RaftqError:
+    """Return the error of a lease that could not be settled or extended."""
+    match code:
+        case LeaseLost.code:
+            text = f"the lease {token} is over or was never granted; its task is not yours any more"
+        case TaskCancelled.code:
+            text = "the task was cancelled: stop working on it; its result is refused"
+        case _:
+            text = f"the follow-ups are refused; nothing happened, and the lease {token} is held on"
+    return error_from_code(code, text, {})
 
 
 class QueueHandler(Handler):
@@ -153,7 +149,7 @@ class QueueHandler(Handler):
 
     async def get(self, queue: str) -> None:
         """Return the counts of a queue."""
-        name = _queue(queue)
+        name = path_queue(queue)
         call = QueueCall(name, self.query_consistency())
         reply = await self.execute(call, self.query_timeout_ms())
         assert isinstance(reply, QueueStatus)
@@ -235,12 +231,27 @@ ROUTES: Final[tuple[tuple[str, type[RequestHandler]], ...]] = (
     (r"/v1/queues/([^/]+)/tasks", TasksHandler),
     (r"/v1/queues/([^/]+)/leases", LeasesHandler),
     (r"/v1/leases/([^/]+)/(ack|fail|requeue|extend)", SettleHandler),
+    (r"/v1/tasks", TaskListHandler),
     (r"/v1/tasks/([^/]+)", TaskHandler),
+    (r"/v1/tasks/([^/]+)/(cancel|confirm)", TaskActionHandler),
+    (r"/v1/tasks/([^/]+)/result", ResultHandler),
+    (r"/v1/tasks/([^/]+)/why", WhyHandler),
+    (r"/v1/sweeps", SweepsHandler),
+    (r"/v1/queues", QueuesHandler),
     (r"/v1/queues/([^/]+)", QueueHandler),
+    (r"/v1/queues/([^/]+)/settings", QueueSettingsHandler),
+    (r"/v1/queues/([^/]+)/purge", PurgeHandler),
+    (r"/v1/limits", LimitsHandler),
+    (r"/v1/limits/([^/]+)", LimitHandler),
+    (r"/v1/quota", QuotaHandler),
+    (r"/v1/schedules", SchedulesHandler),
+    (r"/v1/schedules/([^/]+)", ScheduleHandler),
     (r"/v1/cluster", ClusterHandler),
     (r"/v1/cluster/members", MembersHandler),
     (r"/v1/cluster/members/([^/]+)", MemberHandler),
     (r"/v1/cluster/transfer-leader", TransferLeaderHandler),
+    (r"/v1/events", EventStreamHandler),
+    (r"/v1/events/ws", EventSocketHandler),
     (r"/v1/backup", BackupHandler),
     (r"/v1/openapi\.json", OpenApiHandler),
     (r"/livez", LiveHandler),

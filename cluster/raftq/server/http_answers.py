@@ -8,13 +8,17 @@ from uuid import UUID
 from msgspec import Struct
 
 from raftq.protocol.messages import (
+    Attempt,
     ClusterStatus,
     Enqueued,
     Leased,
+    QueueSettings,
     QueueStatus,
     TaskState,
     TaskStatus,
 )
+from raftq.server.control.options import OptionsBody, options_body
+from raftq.server.http_bytes import text_of
 
 
 class EnqueuedTaskAnswer(Struct, frozen=True):
@@ -26,9 +30,10 @@ class EnqueuedTaskAnswer(Struct, frozen=True):
 
 
 class EnqueuedAnswer(Struct, frozen=True):
-    """Answers an enqueue, in the order of its tasks."""
+    """Answers an enqueue, in the order of its tasks; `index` is that of the log entry."""
 
     tasks: list[EnqueuedTaskAnswer]
+    index: int
 
 
 class LeaseAnswer(Struct, frozen=True):
@@ -54,8 +59,22 @@ class SettledAnswer(Struct, frozen=True):
     state: TaskState
 
 
+class AttemptAnswer(Struct, frozen=True):
+    """One run that did not succeed."""
+
+    number: int
+    worker: str
+    began_at_ms: int
+    ended_at_ms: int
+    end: str
+    error: str
+
+
 class TaskAnswer(Struct, frozen=True):
-    """One task; `result` is null if there is none, or if it is not UTF-8 text."""
+    """One task; `result` and `progress` are null if there is none, or if it is not UTF-8 text.
+
+    `lag_ms` tells how old a stale answer may be; it is null in others.
+    """
 
     id: UUID
     queue: str
@@ -72,14 +91,25 @@ class TaskAnswer(Struct, frozen=True):
     not_before_at_ms: int
     enqueued_at_ms: int
     finished_at_ms: int | None
+    history: list[AttemptAnswer]
+    progress: str | None
+    progress_base64: bytes | None
+    worker: str | None
+    options: OptionsBody | None
+    sequence: int
+    applied_index: int
+    lag_ms: int | None
 
 
 class QueueAnswer(Struct, frozen=True):
-    """Tasks of a queue for each state."""
+    """Tasks of a queue for each state; of its settings those that are not the defaults."""
 
     queue: str
     enqueued: int
     counts: dict[str, int]
+    settings: QueueSettings
+    payload_bytes: int
+    oldest_ready_at_ms: int | None
 
 
 class NodeAnswer(Struct, frozen=True):
@@ -124,7 +154,8 @@ class ReadyAnswer(Struct, frozen=True):
 def enqueued_answer(reply: Enqueued) -> EnqueuedAnswer:
     """Return the answer to an enqueue."""
     return EnqueuedAnswer(
-        [EnqueuedTaskAnswer(UUID(bytes=task.id), task.state, task.created) for task in reply.tasks]
+        [EnqueuedTaskAnswer(UUID(bytes=task.id), task.state, task.created) for task in reply.tasks],
+        reply.index,
     )
 
 
@@ -157,18 +188,44 @@ def task_answer(status: TaskStatus) -> TaskAnswer:
         attempts=status.attempts,
         attempts_max=status.attempts_max,
         token=status.token,
-        result=None if status.result is None else _as_text(status.result),
+        result=text_of(status.result),
         result_base64=status.result,
         errors=status.errors,
         not_before_at_ms=status.not_before_at_ms,
         enqueued_at_ms=status.enqueued_at_ms,
         finished_at_ms=status.finished_at_ms,
+        history=[_attempt(each) for each in status.history],
+        progress=text_of(status.progress),
+        progress_base64=status.progress,
+        worker=status.worker,
+        options=options_body(status.options),
+        sequence=status.sequence,
+        applied_index=status.applied_index,
+        lag_ms=status.lag_ms,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptAnswer:
+    return AttemptAnswer(
+        attempt.number,
+        attempt.worker,
+        attempt.began_at_ms,
+        attempt.ended_at_ms,
+        attempt.end,
+        attempt.error,
     )
 
 
 def queue_answer(status: QueueStatus) -> QueueAnswer:
     """Return the answer to a queue read."""
-    return QueueAnswer(status.queue, status.enqueued, status.counts)
+    return QueueAnswer(
+        status.queue,
+        status.enqueued,
+        status.counts,
+        status.settings,
+        status.payload_bytes,
+        status.oldest_ready_at_ms,
+    )
 
 
 def cluster_answer(status: ClusterStatus) -> ClusterAnswer:
@@ -194,10 +251,3 @@ def cluster_answer(status: ClusterStatus) -> ClusterAnswer:
             for node in status.nodes
         ],
     )
-
-
-def _as_text(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None

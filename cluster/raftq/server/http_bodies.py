@@ -1,11 +1,10 @@
-"""JSON bodies of HTTP requests, as types: what is accepted.
+"""JSON bodies of HTTP requests of a task's life cycle, as types: what is accepted.
 
 Unknown fields, wrong types and values out of range are refused while decoding, with the field's
 name. Bytes travel as text (UTF-8) or as base64, never as both.
 """
 
-import base64
-import binascii
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -13,24 +12,33 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftq.protocol import limits
-from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
+from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.messages import (
-    AttemptsMax,
+    AckItem,
+    AttemptsMaxOrDefault,
     DelayMs,
+    EnqueuePart,
     ErrorText,
+    ExtendItem,
+    Instant,
     LeaseCount,
     LeaseMs,
     MemberId,
     NewTask,
     PeerAddress,
     Priority,
+    QueueName,
     RequestId,
     TimeoutMs,
     WaitMs,
     WorkerName,
 )
+from raftq.server.control.options import OptionsBody, task_options
+from raftq.server.http_bytes import bounded, to_bytes
 
 Body = TypeVar("Body", bound=Struct)
+PageCount = Annotated[int, Meta(ge=0, le=limits.TASKS_PER_SWEEP_MAX)]
+"""Tasks on one page of a list; of none, they are counted only."""
 
 
 class TaskBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +49,24 @@ class TaskBody(Struct, frozen=True, forbid_unknown_fields=True):
     payload_base64: str | None = None
     priority: Priority = limits.PRIORITY_DEFAULT
     delay_ms: DelayMs = 0
-    attempts_max: AttemptsMax = limits.ATTEMPTS_MAX_DEFAULT
+    attempts_max: AttemptsMaxOrDefault = 0
+    """0 means the queue's."""
+    not_before_at_ms: Instant = 0
+    options: OptionsBody | None = None
+
+
+class PartBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Tasks of one queue."""
+
+    queue: QueueName
+    tasks: Annotated[list[TaskBody], Meta(min_length=1, max_length=limits.TASKS_PER_ENQUEUE_MAX)]
+
+
+class EnqueuePartsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/tasks."""
+
+    parts: Annotated[list[PartBody], Meta(min_length=1, max_length=limits.BATCHES_MAX)]
+    timeout_ms: TimeoutMs = limits.TIMEOUT_MS_DEFAULT
 
 
 class EnqueueBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +92,8 @@ class AckBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     result: str | None = None
     result_base64: str | None = None
+    follow_ups: Annotated[list[PartBody], Meta(max_length=limits.BATCHES_MAX)] = []
+    """Tasks to enqueue together with the acknowledgement, or not at all."""
     timeout_ms: TimeoutMs = limits.TIMEOUT_MS_DEFAULT
 
 
@@ -74,6 +101,9 @@ class FailBody(Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/leases/{token}/fail."""
 
     error: ErrorText
+    delay_ms: DelayMs | None = None
+    is_final: bool = False
+    is_crash: bool = False
     timeout_ms: TimeoutMs = limits.TIMEOUT_MS_DEFAULT
 
 
@@ -88,6 +118,8 @@ class ExtendBody(Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/leases/{token}/extend."""
 
     lease_ms: LeaseMs
+    progress: str | None = None
+    progress_base64: str | None = None
     timeout_ms: TimeoutMs = limits.TIMEOUT_MS_DEFAULT
 
 
@@ -118,42 +150,34 @@ def decode_body(body: bytes, kind: type[Body]) -> Body:
         raise InvalidRequest(f"malformed body: {error}") from None
 
 
-def to_bytes(text: str | None, encoded: str | None, field: str) -> bytes | None:
-    """Return the bytes given as text or as base64; None if neither was given.
-
-    Raises:
-        InvalidRequest: Both were given, or the base64 is malformed.
-    """
-    if text is not None and encoded is not None:
-        raise InvalidRequest(f"give either {field} or {field}_base64, not both")
-    if text is not None:
-        return text.encode()
-    if encoded is None:
-        return None
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"{field}_base64 is no base64: {error}") from None
-
-
-def new_task(body: TaskBody, generated_id: bytes) -> NewTask:
+def new_task(body: TaskBody, new_id: Callable[[], bytes]) -> NewTask:
     """Return the task that a body describes."""
-    payload = to_bytes(body.payload, body.payload_base64, "payload") or b""
-    if len(payload) > limits.PAYLOAD_BYTES_MAX:
-        raise PayloadTooLarge(
-            f"a payload has {len(payload)} bytes; the limit is {limits.PAYLOAD_BYTES_MAX}",
-            bytes_max=limits.PAYLOAD_BYTES_MAX,
-        )
-    id_ = generated_id if body.id is None else body.id.bytes
-    return NewTask(id_, payload, body.priority, body.delay_ms, body.attempts_max)
+    payload = to_bytes(body.payload, body.payload_base64, "payload")
+    return NewTask(
+        new_id() if body.id is None else body.id.bytes,
+        bounded(payload, limits.PAYLOAD_BYTES_MAX, "payload") or b"",
+        body.priority,
+        body.delay_ms,
+        body.attempts_max,
+        body.not_before_at_ms,
+        task_options(body.options),
+    )
 
 
-def result_bytes(body: AckBody) -> bytes | None:
-    """Return the result that a body carries."""
+def enqueue_part(body: PartBody, new_id: Callable[[], bytes]) -> EnqueuePart:
+    """Return the tasks of one queue that a body describes."""
+    return EnqueuePart(body.queue, [new_task(task, new_id) for task in body.tasks])
+
+
+def ack_item(token: int, body: AckBody, new_id: Callable[[], bytes]) -> AckItem:
+    """Return the acknowledgement that a body describes."""
     result = to_bytes(body.result, body.result_base64, "result")
-    if result is not None and len(result) > limits.RESULT_BYTES_MAX:
-        raise PayloadTooLarge(
-            f"the result has {len(result)} bytes; the limit is {limits.RESULT_BYTES_MAX}",
-            bytes_max=limits.RESULT_BYTES_MAX,
-        )
-    return result
+    follow_ups = [enqueue_part(part, new_id) for part in body.follow_ups]
+    return AckItem(token, bounded(result, limits.RESULT_BYTES_MAX, "result"), follow_ups)
+
+
+def extend_item(token: int, body: ExtendBody) -> ExtendItem:
+    """Return the extension that a body describes."""
+    progress = to_bytes(body.progress, body.progress_base64, "progress")
+    progress = bounded(progress, limits.PROGRESS_BYTES_MAX, "progress")
+    return ExtendItem(token, body.lease_ms, progress)

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, cast
+from uuid import UUID
 
 import msgspec
 from tornado.httputil import HTTPConnection
@@ -14,10 +16,19 @@ from tornado.web import Finish, RequestHandler
 from raftq.consensus.contract import Replica
 from raftq.protocol import limits
 from raftq.protocol.errors import InternalError, InvalidRequest, RaftqError, UnknownMethod
-from raftq.protocol.messages import Call, Consistency, Reply, TimeoutMs
+from raftq.protocol.messages import (
+    NAME_PATTERN,
+    Call,
+    Consistency,
+    QueueName,
+    Reply,
+    TaskId,
+    TimeoutMs,
+)
 from raftq.server import http_bodies as bodies
 from raftq.server import problems
 from raftq.server.backups import Backups
+from raftq.server.gate import Gate
 from raftq.server.metrics import Metrics
 from raftq.server.service import Service
 
@@ -38,6 +49,7 @@ class HttpContext:
     answer_seconds: float
     """How long a client may take to read an answer."""
     backups: Backups
+    gate: Gate
 
 
 class _Closable(Protocol):
@@ -53,6 +65,8 @@ class Handler(RequestHandler):
     op = "unknown"
     parameters: frozenset[str] | None = frozenset()
     """Names that may stand in the query string; None if any may."""
+    parameters_of: Mapping[str, frozenset[str]] = MappingProxyType({})
+    """The same for single HTTP methods, where they differ."""
 
     def initialize(self, context: HttpContext) -> None:
         """Called by Tornado."""
@@ -63,10 +77,11 @@ class Handler(RequestHandler):
 
     def prepare(self) -> Awaitable[None] | None:
         """Called by Tornado first: refuse what would be ignored."""
-        if self.parameters is not None:
+        parameters = self.parameters_of.get(self.request.method or "", self.parameters)
+        if parameters is not None:
             for name in self.request.query_arguments:
-                if name not in self.parameters:
-                    allowed = ", ".join(sorted(self.parameters)) or "none"
+                if name not in parameters:
+                    allowed = ", ".join(sorted(parameters)) or "none"
                     raise InvalidRequest(
                         f"unknown query parameter {name!r:.100}; allowed here: {allowed}"
                     )
@@ -110,8 +125,12 @@ class Handler(RequestHandler):
 
     def query_timeout_ms(self) -> int:
         """Return `timeout_ms` of the query string."""
-        text = self.get_query_argument("timeout_ms", str(limits.TIMEOUT_MS_DEFAULT))
-        return whole_number(text, TimeoutMs, "timeout_ms")
+        return self.query_number("timeout_ms", TimeoutMs, limits.TIMEOUT_MS_DEFAULT)
+
+    def query_number(self, name: str, kind: Any, default: int) -> int:
+        """Return a whole number of the query string."""
+        text = self.get_query_argument(name, str(default))
+        return whole_number(text, kind, name)
 
     def query_consistency(self) -> Consistency:
         """Return `consistency` of the query string."""
@@ -198,3 +217,30 @@ def whole_number(text: str, kind: Any, field: str) -> int:
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{field}: {error}") from None
     return number
+
+
+def by_method(**parameters: frozenset[str]) -> Mapping[str, frozenset[str]]:
+    """Return the names that may stand in the query string, for each HTTP method."""
+    return MappingProxyType(parameters)
+
+
+def path_word(text: str, kind: Any, field: str, expected: str) -> str:
+    """Return a name or key from the path, checked like one from a body."""
+    try:
+        word: str = msgspec.convert(text, kind)
+    except msgspec.ValidationError:
+        raise InvalidRequest(f"{field} is {text!r:.140}; it must {expected}") from None
+    return word
+
+
+def path_queue(text: str) -> QueueName:
+    """Return the name of a queue from the path."""
+    return path_word(text, QueueName, "queue", f"match {NAME_PATTERN}")
+
+
+def path_task_id(text: str) -> TaskId:
+    """Return the id of a task from the path."""
+    try:
+        return msgspec.convert(text, UUID).bytes
+    except msgspec.ValidationError:
+        raise InvalidRequest(f"the task id is {text!r:.60}; it must be a UUID") from None

@@ -1,8 +1,5 @@
 """The members of the cluster over HTTP: add, remove, hand leadership over."""
 
-import msgspec
-
-from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.messages import (
     NAME_PATTERN,
     AddMember,
@@ -14,7 +11,7 @@ from raftq.protocol.messages import (
 )
 from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
-from raftq.server.http_handler import Handler
+from raftq.server.http_handler import Handler, path_word
 
 
 class _MembersHandler(Handler):
@@ -46,7 +43,8 @@ class MemberHandler(_MembersHandler):
 
     async def delete(self, member: str) -> None:
         """Remove a member."""
-        await self.change(RemoveMember(_member(member)), self.query_timeout_ms())
+        id_ = path_word(member, MemberId, "member", f"match {NAME_PATTERN}")
+        await self.change(RemoveMember(id_), self.query_timeout_ms())
 
 
 class TransferLeaderHandler(_MembersHandler):
@@ -58,10 +56,3 @@ class TransferLeaderHandler(_MembersHandler):
         """Hand leadership over."""
         body = self.body(bodies.TransferLeaderBody)
         await self.change(TransferLeadership(body.to), body.timeout_ms)
-
-
-def _member(text: str) -> MemberId:
-    try:
-        return msgspec.convert(text, MemberId)
-    except msgspec.ValidationError:
-        raise InvalidRequest(f"member is {text!r:.140}; it must match {NAME_PATTERN}") from None

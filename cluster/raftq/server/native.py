@@ -29,13 +29,17 @@ from raftq.protocol.errors import (
     NotLeader,
     RaftqError,
 )
+from raftq.protocol.events import Subscribed
 from raftq.protocol.messages import Call, CommandReply, HelloReply, LeaseCall, Leased, Reply
 from raftq.protocol.requests import Request, RequestReader, call_of, read_request
+from raftq.server.calls import accept, wait_ms_of
+from raftq.server.events.native import METHODS as EVENT_METHODS
+from raftq.server.events.native import NativeSubscriptions
 from raftq.server.gate import Gate
 from raftq.server.hello import parse_hello
 from raftq.server.listening import PoliteServer
 from raftq.server.metrics import Metrics
-from raftq.server.service import Service, accept
+from raftq.server.service import Service
 from raftq.server.tokens import Grant
 
 _log = logging.getLogger(__name__)
@@ -148,6 +152,9 @@ class _Connection:
         self._refused_hello: int | None = None
         """The id of a hello that was refused for its token."""
         self.running: dict[int, _Begun] = {}
+        self._subscriptions = NativeSubscriptions(
+            server.service.events, self, lambda: server.gate.stands(self._grant)
+        )
         self._is_over = False
         self._active_at = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
@@ -176,6 +183,7 @@ class _Connection:
                 self._watch.cancel()
             for future in list(self.running.values()):
                 future.cancel()
+            self._subscriptions.close()
             self._stream.close()
 
     def _watch_over(self) -> None:
@@ -218,6 +226,8 @@ class _Connection:
             raise InvalidRequest("the first request on a connection must be hello")
         elif call_id in self.running:
             raise InvalidRequest(f"id {call_id} is in use by a call that is not answered yet")
+        elif method in EVENT_METHODS:
+            self._subscriptions.handle(call_id, method, request.params)
         else:
             self._start(call_id, method, request.params)
 
@@ -229,7 +239,7 @@ class _Connection:
             self._refused_hello = call_id
             raise
         self._said_hello = True
-        self._send(codec.encode([_RESPONSE, call_id, None, self._server.greet()]))
+        self.send(codec.encode([_RESPONSE, call_id, None, self._server.greet()]))
         if self._service.is_shutting_down:
             self.notify("shutting_down", [])
 
@@ -240,17 +250,16 @@ class _Connection:
         try:
             name, timeout_ms, call = call_of(method, params)
         except RaftqError as error:
-            self._answer_error(call_id, "unknown", error, self._loop.time())
+            self.answer_error(call_id, "unknown", error, self._loop.time())
             return
         begun_at = self._loop.time()
-        wait = call.wait_ms / 1_000 if isinstance(call, LeaseCall) else 0.0
-        deadline = begun_at + timeout_ms / 1_000 + wait
+        deadline = begun_at + (timeout_ms + wait_ms_of(call)) / 1_000
         try:
             begun = self._service.begin(call, deadline)
         except (NotLeader, NoLeader):
             begun = None
         except RaftqError as error:
-            self._answer_error(call_id, name, error, begun_at)
+            self.answer_error(call_id, name, error, begun_at)
             return
         if begun is None:
             self._start_task(call_id, name, call, deadline, begun_at)
@@ -283,12 +292,12 @@ class _Connection:
                 call_id, name, call, deadline, begun_at, isinstance(error, LeadershipLost)
             )
         elif error is not None:
-            self._answer_error(call_id, name, error, begun_at)
+            self.answer_error(call_id, name, error, begun_at)
         else:
             try:
-                self._answer(call_id, name, accept(done.result()), begun_at)
+                self.answer(call_id, name, accept(done.result()), begun_at)
             except RaftqError as refusal:
-                self._answer_error(call_id, name, refusal, begun_at)
+                self.answer_error(call_id, name, refusal, begun_at)
 
     def _start_task(
         self,
@@ -310,9 +319,9 @@ class _Connection:
                 return
             error = done.exception()
             if error is None:
-                self._answer(call_id, name, done.result(), begun_at)
+                self.answer(call_id, name, done.result(), begun_at)
             else:
-                self._answer_error(call_id, name, error, begun_at)
+                self.answer_error(call_id, name, error, begun_at)
 
         task.add_done_callback(on_done)
 
@@ -335,23 +344,23 @@ class _Connection:
 
     # ------------------------------------------------------------ writing
 
-    def _answer(self, call_id: int, name: str, reply: Reply, begun_at: float) -> None:
+    def answer(self, call_id: int, name: str, reply: Reply | Subscribed, begun_at: float) -> None:
         self._server.metrics.count_call(name, "ok", self._loop.time() - begun_at)
-        self._send(codec.encode([_RESPONSE, call_id, None, reply]))
+        self.send(codec.encode([_RESPONSE, call_id, None, reply]))
 
-    def _answer_error(self, call_id: int, name: str, error: BaseException, begun_at: float) -> None:
+    def answer_error(self, call_id: int, name: str, error: BaseException, begun_at: float) -> None:
         if not isinstance(error, RaftqError):
             _log.error("call_failed", exc_info=error, extra={"method": name})
             error = InternalError("this is a bug in raftq; the node's log has the details")
         self._server.metrics.count_call(name, error.code, self._loop.time() - begun_at)
-        self._send(codec.encode([_RESPONSE, call_id, codec.error_to_wire(error), None]))
+        self.send(codec.encode([_RESPONSE, call_id, codec.error_to_wire(error), None]))
 
     def notify(self, method: str, params: list[object]) -> None:
         """Push a notification to a client that said hello."""
         if self._said_hello:
-            self._send(codec.encode([_NOTIFICATION, method, params]))
+            self.send(codec.encode([_NOTIFICATION, method, params]))
 
-    def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         if not self._outbox:
             self._loop.call_soon(self._flush)
         self._outbox.append(data)
@@ -373,12 +382,13 @@ class _Connection:
         self.unsent_bytes -= size
         self._active_at = self._loop.time()
         self._look_for_room()
+        self._subscriptions.on_written()
 
     async def _refuse_stream(self, error: RaftqError) -> None:
         """Say why, as an answer to the hello or to no call in particular, and close."""
         self._server.metrics.count_call("unknown", error.code, 0.0)
         call_id = self._refused_hello
-        self._send(codec.encode([_RESPONSE, call_id, codec.error_to_wire(error), None]))
+        self.send(codec.encode([_RESPONSE, call_id, codec.error_to_wire(error), None]))
         self._flush()
         # Closing with unread bytes resets the connection, and the client would not hear why.
         with contextlib.suppress(StreamClosedError, TimeoutError):

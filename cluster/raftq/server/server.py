@@ -61,6 +61,8 @@ class Server:
         access = access or Access()
         gate = Gate(access, self.metrics.count_refusal, lambda: asyncio.get_running_loop().time())
         self.native = NativeServer(self.service, self._greet, self.metrics, gate, native_patience)
+        if gate.tokens is not None:
+            gate.tokens.on_change.append(self.service.events.end_revoked)
         self.backups = Backups(replica, self.service, lambda: time.time_ns() // 1_000_000, version)
         self._open_requests: set[HTTPConnection] = set()
         patience = patience or HttpPatience()
@@ -73,12 +75,18 @@ class Server:
             self._open_requests,
             patience.body,
             self.backups,
+            gate,
         )
         self.http = http_server(application(context), patience, self._open_requests, gate)
         self.use_tls(access.tls)
         self._lag_timer: asyncio.TimerHandle | None = None
         self.metrics.add_gauge(
             "raftq_connections", "Native connections.", lambda: len(self.native.connections)
+        )
+        self.metrics.add_gauge(
+            "raftq_event_subscriptions",
+            "Subscriptions to events.",
+            lambda: len(self.service.events),
         )
         self.metrics.add_gauge(
             "raftq_waiters", "Lease calls that wait.", lambda: self.service.waiters.waiting
@@ -132,6 +140,7 @@ class Server:
             self._lag_timer.cancel()
         self.native.stop()
         self.http.stop()
+        await self.service.events.stop()
         await self.native.close_connections()
         await self.http.close_all_connections()
         await self.backups.stop()

@@ -1,9 +1,11 @@
 """Execute one call on any node, once or again, until its deadline.
 
 On the leader a command is admitted and proposed, a lease may wait, a read is confirmed by a
-quorum first. On another node the call is forwarded. Every call is idempotent by its ids, so after
-a leader change or a broken link it is simply tried again. Once a try may have taken effect, no
-later refusal may be reported as "nothing happened".
+quorum first. On another node the call is forwarded; only a wait for a result stays here, and only
+a read that may be stale is answered here. Every call is idempotent by its ids or sets something to
+a value, so after a leader change or a broken link it is simply tried again. (A repeated sweep does
+not count what it did before, and a repeated edit counts its delay anew.) Once a try may have taken
+effect, no later refusal may be reported as "nothing happened".
 """
 
 import asyncio
@@ -27,37 +29,45 @@ from raftq.protocol.errors import (
     RaftqError,
     ShuttingDown,
     UnavailableError,
-    error_from_code,
 )
 from raftq.protocol.messages import (
-    Ack,
     AddMember,
     Call,
     ClusterCall,
     ClusterStatus,
     CommandReply,
     Consistency,
+    Edit,
     Enqueue,
-    Extend,
-    Fail,
+    EnqueueParts,
     LeaseCall,
     Leased,
     MembersCall,
-    QueueCall,
-    Rejected,
     RemoveMember,
     Reply,
-    Requeue,
+    ResultCall,
+    SetSchedule,
     TaskCall,
+    TaskStatus,
     TransferLeadership,
 )
-from raftq.server.judging import admit, read
+from raftq.server.calls import (
+    ClientCommand,
+    accept,
+    changes_nothing,
+    is_command,
+    is_read,
+    wait_ms_of,
+)
+from raftq.server.events.hub import EventHub
+from raftq.server.judging import admit, check_edit
+from raftq.server.reading import Reading
+from raftq.server.schedules import Firing, first_tick
 from raftq.server.waiters import Waiters
 
 _PAUSE_SECONDS: Final = 0.015
 """The base of the jittered pause between two tries."""
 _HANDOVER_SECONDS: Final = 3.0
-_COMMANDS: Final = (Enqueue, Ack, Fail, Requeue, Extend)
 
 
 class Service:
@@ -83,6 +93,9 @@ class Service:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self.waiters = Waiters(replica)
+        self.firing = Firing(replica)
+        self.reading = Reading(replica)
+        self.events = EventHub(replica, self.acknowledged_index)
         self._shut_down_at: float | None = None
         self._forwarded_polls: set[asyncio.Task[Reply]] = set()
         self.calls_running = 0
@@ -105,6 +118,8 @@ class Service:
         """
         self._shut_down_at = deadline
         self.waiters.fail_all()
+        self.reading.end_waits()
+        self.events.close(ShuttingDown("this node stops; use another one"))
         for poll in self._forwarded_polls:
             poll.cancel()
 
@@ -122,6 +137,7 @@ class Service:
 
         Raises:
             NoLeader: Nothing happened by the deadline.
+            NotReady: This node has not applied by then what a stale read asked for.
             ShuttingDown: Nothing happened, and this node stops.
             CommitTimeout: It may have happened; repeat with the same ids.
             RaftqError: What the call itself met.
@@ -161,10 +177,10 @@ class Service:
             except (NotLeader, NoLeader) as error:
                 last: RaftqError = error.with_traceback(None)
             except (LeadershipLost, ConnectionLost) as error:
-                may_have_happened = may_have_happened or not _is_read(call)
+                may_have_happened = may_have_happened or not changes_nothing(call)
                 last = error.with_traceback(None)
             except CommitTimeout as error:
-                if not _is_read(call):
+                if not changes_nothing(call):
                     raise
                 raise NoLeader(error.message) from None
             except UnavailableError as error:
@@ -181,17 +197,25 @@ class Service:
             await asyncio.sleep(pause)
 
     def _wait_end(self, call: Call) -> float:
-        wait_ms = call.wait_ms if isinstance(call, LeaseCall) else 0
-        return self._loop.time() + wait_ms / 1_000
+        return self._loop.time() + wait_ms_of(call) / 1_000
 
     async def _try(self, call: Call, deadline: float, wait_ends_at: float) -> Reply:
         if isinstance(call, ClusterCall):
             return self._cluster_status()
-        if isinstance(call, TaskCall | QueueCall) and call.consistency is Consistency.STALE:
-            return read(self._replica.machine, call)
         if isinstance(call, LeaseCall):
             return await self._try_lease(call, deadline, wait_ends_at)
+        if isinstance(call, ResultCall):
+            return await self.reading.result(
+                call, lambda read: self._read_task(read, deadline, wait_ends_at), wait_ends_at
+            )
+        if is_read(call) and call.consistency is Consistency.STALE:
+            return await self.reading.stale(call, deadline)
         return await self._try_leader(call, deadline)
+
+    async def _read_task(self, call: TaskCall, deadline: float, wait_ends_at: float) -> TaskStatus:
+        status = await self._try(call, deadline, wait_ends_at)
+        assert isinstance(status, TaskStatus)
+        return status
 
     async def _try_leader(self, call: Call, deadline: float) -> Reply:
         if self._replica.is_leader:
@@ -235,15 +259,16 @@ class Service:
                 # An answer that nothing waits must not come from a deposed leader.
                 await self._replica.read_barrier(deadline)
             return leased
-        if isinstance(call, TaskCall | QueueCall):
+        if is_read(call):
             await self._replica.read_barrier(deadline)
-            return read(self._replica.machine, call)
+            return self.reading.here(call)
         if isinstance(call, ClusterCall):
             # Clients' own are answered where they arrive; a node asks the leader for its word.
             await self._replica.read_barrier(deadline)
             return self._cluster_status()
         if isinstance(call, MembersCall):
             return await self._change_members(call, deadline)
+        assert is_command(call), "every call is of one of these kinds"
         return accept(await self.propose(call, deadline))
 
     async def _change_members(self, call: MembersCall, deadline: float) -> ClusterStatus:
@@ -275,31 +300,42 @@ class Service:
             NotLeader: Nothing happened; it is for `execute`.
             RaftqError: The call itself met it; nothing happened.
         """
-        if isinstance(call, _COMMANDS):
+        if is_command(call):
             return self.propose(call, deadline)
         if isinstance(call, LeaseCall) and call.wait_ms and not self.is_shutting_down:
             return self.waiters.lease(call, deadline, self._wait_end(call))
         return None
 
-    def propose(
-        self, command: Enqueue | Ack | Fail | Requeue | Extend, deadline: float
-    ) -> "asyncio.Future[CommandReply]":
+    def propose(self, command: ClientCommand, deadline: float) -> "asyncio.Future[CommandReply]":
         """Admit a command and replicate it.
 
         Raises:
             NotLeader, QueueFull, DiskFull: Nothing happened.
+            InvalidRequest: A schedule has no such time, or an edit contradicts itself.
         """
-        if isinstance(command, Enqueue):
+        if isinstance(command, Enqueue | EnqueueParts):
             if not self._replica.is_leader:
                 raise NotLeader("this node does not lead")
             admit(self._replica.machine, command, self._disk_is_full)
+        elif isinstance(command, SetSchedule):
+            command = self._with_first_tick(command)
+        elif isinstance(command, Edit):
+            check_edit(command)
         return self._replica.propose(command, deadline)
+
+    def _with_first_tick(self, command: SetSchedule) -> SetSchedule:
+        if not self._replica.is_leader:
+            raise NotLeader("this node does not lead")
+        now_ms = max(self._replica.wall_ms, self._replica.machine.wall_now_ms)
+        return structs.replace(command, next_at_ms=first_tick(command.schedule, now_ms))
 
     # ------------------------------------------------------------ ReplicaListener
 
     def on_applied(self, applied: Applied) -> None:
-        """Wake waiting leases."""
+        """Wake who waits for a task, or for what became of one; keep its events."""
+        self.events.on_applied(applied)
         self.waiters.on_ready(applied.ready)
+        self.reading.results.on_applied(applied)
 
     def on_leader_changed(self, view: ReplicaView) -> None:
         """Send waiting leases to the new leader, and tell the clients."""
@@ -308,18 +344,9 @@ class Service:
         for listener in self.on_leader:
             listener(view)
 
-
-def accept(reply: CommandReply) -> Reply:
-    """Return a command's reply as a call's; a rejected command becomes its error."""
-    match reply:
-        case Rejected(code=code, message=message):
-            raise error_from_code(code, message, {})
-        case _:
-            return reply  # pyright: ignore[reportReturnType]
-
-
-def _is_read(call: Call) -> bool:
-    return isinstance(call, TaskCall | QueueCall | ClusterCall)
+    def on_schedules_due(self) -> None:
+        """Fire the schedules whose tick has come."""
+        self.firing.fire()
 
 
 def _at_deadline(last: RaftqError, may_have_happened: bool) -> RaftqError:

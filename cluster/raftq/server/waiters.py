@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from raftq.consensus.contract import Replica
 from raftq.protocol import limits
-from raftq.protocol.errors import NotLeader, RaftqError, RateLimited, error_from_code
+from raftq.protocol.errors import NotLeader, RaftqError, RateLimited
 from raftq.protocol.messages import (
     CommandReply,
     LeaseCall,
@@ -23,6 +23,7 @@ from raftq.protocol.messages import (
     Requeue,
     RequeueItem,
 )
+from raftq.server.calls import refusal
 
 
 class _Waiter:
@@ -215,7 +216,7 @@ class Waiters:
 
     def _answer(self, waiter: _Waiter, reply: CommandReply) -> None:
         if isinstance(reply, Rejected):
-            waiter.future.set_exception(error_from_code(reply.code, reply.message, {}))
+            waiter.future.set_exception(refusal(reply))
             return
         assert isinstance(reply, Leased)
         if reply.leases or reply.is_repeat or self._loop.time() >= waiter.wait_ends_at:

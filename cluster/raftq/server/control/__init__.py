@@ -1,0 +1,1 @@
+"""HTTP resources beyond a task's life cycle: lists, control, settings, limits, schedules."""

@@ -1,0 +1,139 @@
+"""What is set for the cluster and for keys, over HTTP: the quota, limits, schedules."""
+
+from typing import Final
+
+from raftq.protocol.limits import KEY_CHARACTERS_MAX
+from raftq.protocol.messages import (
+    NAME_PATTERN,
+    Call,
+    DeleteSchedule,
+    Done,
+    Key,
+    KeyLimit,
+    Quota,
+    ScheduleList,
+    ScheduleName,
+    SchedulesCall,
+    SetLimit,
+    SetQuota,
+    SetSchedule,
+    Settings,
+    SettingsCall,
+)
+from raftq.server.control import answers
+from raftq.server.control.options import ScheduleBody, schedule_of
+from raftq.server.http_handler import Handler, by_method, path_word
+
+_READ: Final = frozenset({"consistency", "timeout_ms"})
+_CHANGE: Final = frozenset({"timeout_ms"})
+
+
+class _SettingHandler(Handler):
+    """Answers a command with whether it changed anything."""
+
+    async def change(self, op: str, call: Call) -> Done:
+        """Execute a command that sets something."""
+        self.op = op
+        reply = await self.execute(call, self.query_timeout_ms())
+        assert isinstance(reply, Done)
+        return reply
+
+    async def read_settings(self) -> Settings:
+        """Read what is set for the cluster and for keys."""
+        reply = await self.execute(SettingsCall(self.query_consistency()), self.query_timeout_ms())
+        assert isinstance(reply, Settings)
+        return reply
+
+    async def read_schedules(self, name: str | None) -> ScheduleList:
+        """Read all schedules, or one."""
+        call = SchedulesCall(name, self.query_consistency())
+        reply = await self.execute(call, self.query_timeout_ms())
+        assert isinstance(reply, ScheduleList)
+        return reply
+
+
+class QuotaHandler(_SettingHandler):
+    """GET and PUT /v1/quota."""
+
+    op = "settings"
+    parameters_of = by_method(GET=_READ, PUT=_CHANGE)
+
+    async def get(self) -> None:
+        """Return the quota of the cluster."""
+        self.reply((await self.read_settings()).quota)
+
+    async def put(self) -> None:
+        """Set the quota of the cluster; what is left out is not limited."""
+        quota = self.body(Quota)
+        self.reply(answers.changed_answer(await self.change("set_quota", SetQuota(quota))))
+
+
+class LimitsHandler(_SettingHandler):
+    """GET /v1/limits."""
+
+    op = "settings"
+    parameters = _READ
+
+    async def get(self) -> None:
+        """Return all limit keys that are set or in use."""
+        found = [answers.limit_answer(each) for each in (await self.read_settings()).limits]
+        self.reply(answers.LimitsAnswer(found))
+
+
+class LimitHandler(_SettingHandler):
+    """PUT and DELETE /v1/limits/{key}."""
+
+    op = "set_limit"
+    parameters = _CHANGE
+
+    async def put(self, key: str) -> None:
+        """Set what holds for all tasks of a limit key."""
+        await self._set(key, self.body(KeyLimit))
+
+    async def delete(self, key: str) -> None:
+        """Let tasks of the key start freely."""
+        await self._set(key, KeyLimit())
+
+    async def _set(self, key: str, limit: KeyLimit) -> None:
+        expected = f"have 1 to {KEY_CHARACTERS_MAX} characters"
+        command = SetLimit(path_word(key, Key, "key", expected), limit)
+        self.reply(answers.changed_answer(await self.change("set_limit", command)))
+
+
+class SchedulesHandler(_SettingHandler):
+    """GET /v1/schedules."""
+
+    op = "schedules"
+    parameters = _READ
+
+    async def get(self) -> None:
+        """Return all schedules."""
+        found = await self.read_schedules(None)
+        shown = [answers.schedule_answer(each) for each in found.schedules]
+        self.reply(answers.SchedulesAnswer(shown))
+
+
+class ScheduleHandler(_SettingHandler):
+    """GET, PUT and DELETE /v1/schedules/{name}."""
+
+    op = "schedules"
+    parameters_of = by_method(GET=_READ, PUT=_CHANGE, DELETE=_CHANGE)
+
+    async def get(self, name: str) -> None:
+        """Return one schedule."""
+        (found,) = (await self.read_schedules(_schedule(name))).schedules
+        self.reply(answers.schedule_answer(found))
+
+    async def put(self, name: str) -> None:
+        """Create or replace a schedule."""
+        command = SetSchedule(_schedule(name), schedule_of(self.body(ScheduleBody)))
+        self.reply(answers.changed_answer(await self.change("set_schedule", command)))
+
+    async def delete(self, name: str) -> None:
+        """Delete a schedule; repeating it changes nothing."""
+        command = DeleteSchedule(_schedule(name))
+        self.reply(answers.changed_answer(await self.change("delete_schedule", command)))
+
+
+def _schedule(text: str) -> ScheduleName:
+    return path_word(text, ScheduleName, "schedule", f"match {NAME_PATTERN}")
