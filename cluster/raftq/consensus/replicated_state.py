@@ -55,7 +55,7 @@ class ReplicatedState:
             UnsupportedFormat: The entry names another cluster than the data folder does.
         """
         self.payloads.begin_entry(index)
-        applied = self.machine.apply(entry)
+        applied = self.machine.apply(entry, index)
         rejected = applied.rejected
         if rejected is not None and rejected.code == "unsupported_version":
             raise StorageError(

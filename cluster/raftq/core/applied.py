@@ -5,11 +5,21 @@ needs it: `Machine.answer` adds it.
 """
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from raftq.protocol.messages import Enqueued, Founded, QueueName, Rejected, Settled, TaskId
+from raftq.protocol.messages import (
+    Done,
+    Enqueued,
+    Founded,
+    QueueName,
+    Rejected,
+    Settled,
+    Swept,
+    TaskId,
+    TaskState,
+)
 
 
 class GrantedTask(Struct, frozen=True, gc=False):
@@ -32,7 +42,15 @@ class Granted(Struct, frozen=True):
     is_repeat: bool = False
 
 
-AppliedReply: TypeAlias = Enqueued | Granted | Settled | Rejected | Founded
+AppliedReply: TypeAlias = Enqueued | Granted | Settled | Rejected | Founded | Done | Swept
+
+
+class Event(NamedTuple):
+    """Tasks of a queue that came into a state together."""
+
+    state: TaskState
+    queue: QueueName
+    ids: list[TaskId]
 
 
 @dataclass(slots=True)
@@ -45,6 +63,11 @@ class Applied:
     ready: list[QueueName] = field(default_factory=list[QueueName])
     """Queues that gained ready tasks."""
     finished: list[TaskId] = field(default_factory=list[TaskId])
-    """Tasks that became done or dead."""
+    """Tasks that are over."""
+    index: int = 0
+    """Of the entry in the log."""
+    wall_at_ms: int = 0
+    events: list[Event] = field(default_factory=list[Event])
+    """What became of tasks, in order."""
     errors: int = 0
     """Commands that met a bug; each was answered with `internal`."""

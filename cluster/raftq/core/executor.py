@@ -5,22 +5,33 @@ from typing import assert_never
 
 from google_crc32c import value as crc32c
 
+from raftq.core import controlling, scheduling
 from raftq.core.applied import AppliedReply, Granted, GrantedTask
+from raftq.core.enqueueing import enqueue_parts, refuses, state_at_first
+from raftq.core.quotas import is_limited
+from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
-from raftq.core.task import DONE, LEASED, READY, SCHEDULED, Settling, Task
+from raftq.core.task import CANCELLED, DONE, LEASED, Settling, Task
 from raftq.protocol import limits
-from raftq.protocol.errors import Conflict, InvalidRequest, LeaseLost
+from raftq.protocol.errors import LeaseLost, TaskCancelled
 from raftq.protocol.messages import (
     Ack,
     AckItem,
+    Cancel,
     Command,
+    Confirm,
+    DeleteSchedule,
+    Edit,
     Enqueue,
     Enqueued,
     EnqueuedTask,
+    EnqueuePart,
+    EnqueueParts,
     Extend,
     ExtendItem,
     Fail,
     FailItem,
+    FireSchedule,
     FoundCluster,
     Founded,
     Lease,
@@ -28,14 +39,19 @@ from raftq.protocol.messages import (
     Rejected,
     Requeue,
     RequeueItem,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
     Settled,
     SettledTask,
-    TaskState,
+    Sweep,
 )
 
 _LEASE_LOST = SettledTask(None, LeaseLost.code)
 _SETTLED_LEASED = SettledTask(LEASED)
 _SETTLED_DONE = SettledTask(DONE)
+_CANCELLED = SettledTask(CANCELLED, TaskCancelled.code)
 
 
 class Executor:
@@ -50,62 +66,100 @@ class Executor:
 
     def execute(self, command: Command) -> AppliedReply:
         """Execute one command and return its reply."""
+        reply = self._execute(command)
+        self._state.tell_children()
+        return reply
+
+    def _execute(self, command: Command) -> AppliedReply:
         match command:
             case Enqueue():
                 return self._enqueue(command)
             case Lease():
                 return self._lease(command)
             case Ack(items=items):
-                return Settled([self._ack(item) for item in items])
+                return self._settled([self._ack(item) for item in items])
             case Fail(items=items):
-                return Settled([self._fail(item) for item in items])
+                return self._settled([self._fail(item) for item in items])
             case Requeue(items=items):
-                return Settled([self._requeue(item) for item in items])
+                return self._settled([self._requeue(item) for item in items])
             case Extend(items=items):
-                return Settled([self._extend(item) for item in items])
+                return self._settled([self._extend(item) for item in items])
             case FoundCluster(cluster_id=cluster_id):
                 return self._found(cluster_id)
             case _:
+                return self._control(command)
+
+    def _control(
+        self,
+        command: EnqueueParts
+        | Cancel
+        | Confirm
+        | Edit
+        | Sweep
+        | SetQueue
+        | SetLimit
+        | SetQuota
+        | SetSchedule
+        | DeleteSchedule
+        | FireSchedule,
+    ) -> AppliedReply:
+        state = self._state
+        match command:
+            case EnqueueParts(parts=parts):
+                return enqueue_parts(state, parts)
+            case Cancel(ids=ids):
+                return self._settled([controlling.cancel(state, each) for each in ids])
+            case Confirm(ids=ids):
+                return self._settled([controlling.confirm(state, each) for each in ids])
+            case Edit():
+                edited = controlling.edit(state, command)
+                return edited if isinstance(edited, Rejected) else self._settled([edited])
+            case Sweep():
+                return controlling.sweep(state, command)
+            case SetQueue():
+                return controlling.set_queue(state, command)
+            case SetLimit():
+                return controlling.set_limit(state, command)
+            case SetQuota(quota=quota):
+                return controlling.set_quota(state, quota)
+            case SetSchedule():
+                return scheduling.set_schedule(state, command)
+            case DeleteSchedule(name=name):
+                return scheduling.delete_schedule(state, name)
+            case FireSchedule():
+                return scheduling.fire(state, command)
+            case _:
                 assert_never(command)
 
+    def _settled(self, items: list[SettledTask]) -> Settled:
+        return Settled(items, self._state.index)
+
+    # ------------------------------------------------------------ enqueue
+
     def enqueue_new(self, queue: str, tasks: Sequence[NewTask]) -> bool:
-        """Create tasks if nothing speaks against it and none is known; tell whether they were."""
+        """Create tasks if they are plain, nothing speaks against it and none is known; tell
+        whether they were."""
         state = self._state
-        if queue not in state.queues and len(state.queues) >= limits.QUEUES_MAX:
+        known = state.queues.get(queue)
+        if (known is None and len(state.queues) >= limits.QUEUES_MAX) or is_limited(state, known):
             return False
         if len(tasks) > 1 and len({new.id for new in tasks}) < len(tasks):
             return False
+        if [True for new in tasks if new.options is not None or new.not_before_at_ms]:
+            return False
         return state.enqueue(queue, tasks, [crc32c(new.payload) for new in tasks])
+
+    def created(self, command: Enqueue) -> Enqueued:
+        """Return the reply to an enqueue whose tasks are all new and plain."""
+        told = [EnqueuedTask(new.id, state_at_first(new), True) for new in command.tasks]
+        return Enqueued(told, self._state.index)
 
     def _enqueue(self, command: Enqueue) -> Enqueued | Rejected:
         if self.enqueue_new(command.queue, command.tasks):
-            return created(command)
-        queues = self._state.queues
-        if command.queue not in queues and len(queues) >= limits.QUEUES_MAX:
-            text = f"there are {limits.QUEUES_MAX} queues already; use one of them"
-            return Rejected(InvalidRequest.code, text)
-        return self._enqueue_known(command)
+            return self.created(command)
+        return enqueue_parts(self._state, [EnqueuePart(command.queue, command.tasks)])
 
-    def _enqueue_known(self, command: Enqueue) -> Enqueued | Rejected:
-        """Create those tasks that are not known yet, if all others are what they were."""
-        state, replies = self._state, list[EnqueuedTask]()
-        unknown: list[NewTask] = []
-        for new in command.tasks:
-            sequence = state.tasks.find(new.id)
-            if not sequence:
-                unknown.append(new)
-                replies.append(EnqueuedTask(new.id, _state_at_first(new), True))
-                continue
-            task = state.tasks.get(sequence)
-            if task.queue != command.queue or task.payload_crc != crc32c(new.payload):
-                text = f"task {new.id.hex()} exists with another payload or in another queue"
-                return Rejected(Conflict.code, text)
-            replies.append(EnqueuedTask(new.id, state_of(task), False))
-        if len({new.id for new in command.tasks}) < len(replies):
-            return Rejected(InvalidRequest.code, "an id occurs twice in one enqueue")
-        if unknown:
-            self.enqueue_new(command.queue, unknown)
-        return Enqueued(replies)
+    # ------------------------------------------------------------ lease
 
     def _lease(self, command: Lease) -> Granted:
         state = self._state
@@ -115,43 +169,71 @@ class Executor:
             still_held = [
                 _granted(task, max(task.lease.deadline_ms - state.lease_now_ms, 1))
                 for task in held
-                if task and task.lease
+                if task and task.lease and task.state is LEASED
             ]
             return Granted(still_held, is_repeat=True)
         granted: list[GrantedTask] = []
-        payload_bytes = 0
+        room = _Room(command.count)
         for name in command.queues:
             queue = state.queues.get(name)
-            while queue is not None and queue.ready and len(granted) < command.count:
-                task = state.tasks.get(queue.first())
-                payload_bytes += task.payload_bytes
-                if granted and payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
-                    break
-                state.grant(queue, task, command.worker, command.lease_ms)
-                granted.append(_granted(task, command.lease_ms))
+            if queue is not None and queue.ready:
+                self._lease_from(queue, command, room, granted)
         if granted:
-            tokens = tuple(lease.token for lease in granted)
+            tokens = tuple([lease.token for lease in granted])
             state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
             state.mix(crc32c(f"{command.worker} {command.request_id}".encode()))
         return Granted(granted)
 
+    def _lease_from(
+        self, queue: ReadyQueue, command: Lease, room: "_Room", granted: list[GrantedTask]
+    ) -> None:
+        """Grant tasks of one queue, as far as there is room."""
+        state = self._state
+        count = min(state.room(queue), room.count)
+        while count and queue.ready:
+            task = state.tasks.get(queue.first())
+            if task.extras is not None and state.park(queue, task):
+                room.parked += 1
+                if room.parked >= limits.PARKED_PER_COMMAND_MAX:
+                    state.became_ready[queue.name] = None  # To be asked again.
+                    break
+                continue
+            room.payload_bytes += task.payload_bytes
+            if granted and room.payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
+                break
+            state.grant(queue, task, command.worker, command.lease_ms)
+            granted.append(_granted(task, command.lease_ms))
+            count -= 1
+            room.count -= 1
+        state.wake_later(queue)
+
+    # ------------------------------------------------------------ settle
+
     def _ack(self, item: AckItem) -> SettledTask:
-        task = self._state.by_token.get(item.token)
+        state = self._state
+        task = state.by_token.get(item.token)
         if task is None:
             return _LEASE_LOST
         if task.state is LEASED:
-            self._state.finish(task, item.result)
+            if item.follow_ups and (code := refuses(state, item.follow_ups, task)):
+                return SettledTask(None, code)
+            state.finish(task, item.result)
+            if item.follow_ups:
+                enqueued = enqueue_parts(state, item.follow_ups, passes_quotas=True)
+                assert isinstance(enqueued, Enqueued), "follow-ups that were checked are refused"
             return _SETTLED_DONE
-        return _SETTLED_DONE if task.state is DONE else _LEASE_LOST
+        return _SETTLED_DONE if task.state is DONE else self._lost(task, is_settled=True)
 
     def _fail(self, item: FailItem) -> SettledTask:
         task = self._state.by_token.get(item.token)
         if task is None:
             return _LEASE_LOST
         if task.state is LEASED:
-            self._state.fail(task, item.error)
+            self._state.fail(
+                task, item.error, item.delay_ms, is_final=item.is_final, is_crash=item.is_crash
+            )
         elif task.released_by is not Settling.FAIL:
-            return _LEASE_LOST
+            return self._lost(task, is_settled=True)
         return SettledTask(task.state)
 
     def _requeue(self, item: RequeueItem) -> SettledTask:
@@ -161,15 +243,30 @@ class Executor:
         if task.state is LEASED:
             self._state.give_back(task, item.delay_ms)
         elif task.released_by is not Settling.REQUEUE:
-            return _LEASE_LOST
+            return self._lost(task, is_settled=True)
         return SettledTask(task.state)
 
     def _extend(self, item: ExtendItem) -> SettledTask:
         task = self._state.by_token.get(item.token)
-        if task is None or task.state is not LEASED:
+        if task is None:
             return _LEASE_LOST
-        self._state.extend(task, item.lease_ms)
+        if task.state is not LEASED:
+            return self._lost(task, is_settled=False)
+        self._state.extend(task, item.lease_ms, item.progress)
         return _SETTLED_LEASED
+
+    def _lost(self, task: Task, *, is_settled: bool) -> SettledTask:
+        """Refuse a worker whose lease counts no more.
+
+        Args:
+            task: What its token is of.
+            is_settled: Whether the worker has stopped running it.
+        """
+        if task.state is not CANCELLED or task.released_by is not None:
+            return _LEASE_LOST
+        if is_settled:
+            self._state.settle_cancelled(task)
+        return _CANCELLED
 
     def _found(self, cluster_id: str) -> Founded:
         state = self._state
@@ -177,6 +274,17 @@ class Executor:
             state.cluster_id = cluster_id
             state.mix(crc32c(cluster_id.encode()))
         return Founded(state.cluster_id)
+
+
+class _Room:
+    """What a lease call may still take."""
+
+    __slots__ = ("count", "parked", "payload_bytes")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.payload_bytes = 0
+        self.parked = 0
 
 
 def runs(commands: Iterable[Command]) -> Iterator[list[Command]]:
@@ -195,21 +303,6 @@ def runs(commands: Iterable[Command]) -> Iterator[list[Command]]:
             yield [command]
     if run:
         yield run
-
-
-def created(command: Enqueue) -> Enqueued:
-    """Return the reply to an enqueue whose tasks are all new."""
-    return Enqueued([EnqueuedTask(new.id, _state_at_first(new), True) for new in command.tasks])
-
-
-def state_of(task: Task) -> TaskState:
-    """Return the state of a task that exists."""
-    assert task.state is not None
-    return task.state
-
-
-def _state_at_first(new: NewTask) -> TaskState:
-    return SCHEDULED if new.delay_ms else READY
 
 
 def _granted(task: Task, lease_ms: int) -> GrantedTask:

@@ -4,8 +4,17 @@ from hashlib import blake2b
 from itertools import pairwise
 
 from raftq.core.dump import dump
+from raftq.core.key_invariants import check_keys
 from raftq.core.state import State
-from raftq.core.task import DONE, LEASED, READY, SCHEDULED, Task, is_untouched
+from raftq.core.task import (
+    CANCELLED,
+    FORGETTABLE,
+    LEASED,
+    READY,
+    SCHEDULED,
+    Task,
+    is_untouched,
+)
 from raftq.core.tasks import Tasks
 from raftq.protocol.messages import TaskState
 
@@ -23,9 +32,11 @@ def check_invariants(state: State) -> None:
     tasks = list(state.tasks)
     _check_index(state.tasks, tasks)
     _check_counts(state, tasks)
-    _check_places(state, tasks)
+    _check_lines(state, tasks)
+    _check_timers(state, tasks)
     _check_tokens(state, tasks)
-    live = [task for task in tasks if task.state is not DONE]
+    check_keys(state, tasks)
+    live = [task for task in tasks if task.state not in FORGETTABLE]
     assert state.live_tasks == len(live), "live tasks are miscounted"
     assert state.live_payload_bytes == sum(task.payload_bytes for task in live)
 
@@ -50,12 +61,17 @@ def _check_counts(state: State, tasks: list[Task]) -> None:
         assert queue.enqueued == sum(queue.counts.values()), f"{queue.name} lost a task"
         for each, count in queue.counts.items():
             kept = counted.get((queue.name, each), 0)
-            matches = kept <= count if each is DONE else kept == count
+            matches = kept <= count if each in FORGETTABLE else kept == count
             assert matches, f"{queue.name} counts {count} {each} tasks and holds {kept}"
+        own = [task for task in tasks if task.queue == queue.name]
+        held = sum(task.payload_bytes for task in own if task.state not in FORGETTABLE)
+        assert queue.payload_bytes == held, f"{queue.name} miscounts its payload bytes"
+        leased = sum(task.lease is not None for task in own)
+        assert queue.leased == leased, f"{queue.name} miscounts its leases"
 
 
-def _check_places(state: State, tasks: list[Task]) -> None:
-    """Every ready task stands in line once, every leased or scheduled one has a timer."""
+def _check_lines(state: State, tasks: list[Task]) -> None:
+    """Every ready task stands in line once."""
     by_sequence = {task.sequence: task for task in tasks}
     in_line: set[int] = set()
     for queue in state.queues.values():
@@ -65,16 +81,26 @@ def _check_places(state: State, tasks: list[Task]) -> None:
             task = by_sequence[sequence]
             assert task.state is READY and task.queue == queue.name and sequence not in in_line
             in_line.add(sequence)
-    by_state = {each: 0 for each in TaskState}
+    ready = sum(task.state is READY for task in tasks)
+    assert len(in_line) == ready, "a ready task stands in no line"
+
+
+def _check_timers(state: State, tasks: list[Task]) -> None:
+    """Every lease, start, end and outcome has its instant."""
     for task in tasks:
-        assert task.state is not None
-        by_state[task.state] += 1
-        assert (task.lease is not None) == (task.state is LEASED), "a lease without its state"
-    assert len(in_line) == by_state[READY], "a ready task stands in no line"
-    assert state.leases.live == by_state[LEASED], "a lease has no timer"
+        is_held = task.lease is not None
+        assert is_held or task.state is not LEASED, "a leased task without a lease"
+        assert not is_held or task.state in (LEASED, CANCELLED), "a lease without its state"
+        is_over = task.state in FORGETTABLE
+        assert not task.is_kept or is_over, "an outcome of a task that is not over"
+        assert not is_over or task.is_kept or task.children or is_held, "never forgotten"
+    leases = sum(task.lease is not None for task in tasks)
+    assert state.leases.live == leases, "a lease has no timer"
     scheduled = sorted(state.scheduled)
     assert scheduled == [task.sequence for task in tasks if task.state is SCHEDULED], "no timer"
-    assert len(state.outcomes) == by_state[DONE], "a done task would never be forgotten"
+    ends = sum(task.extras is not None and task.extras.end_at_ms > 0 for task in tasks)
+    assert state.ends.live == ends, "an end has no timer"
+    assert len(state.outcomes) == sum(task.is_kept for task in tasks), "outcomes are miscounted"
 
 
 def _check_tokens(state: State, tasks: list[Task]) -> None:

@@ -10,12 +10,16 @@ from google_crc32c import value as crc32c
 
 from raftq.core import dump as dumping
 from raftq.core.applied import Applied, AppliedReply, Granted, GrantedTask
-from raftq.core.executor import Executor, created, runs, state_of
+from raftq.core.enqueueing import state_of
+from raftq.core.executor import Executor, runs
 from raftq.core.invariants import check_invariants, content_hash
 from raftq.core.payloads import Payloads, PayloadsInMemory
+from raftq.core.reading import queue_status, task_page, task_status, unused_queue
 from raftq.core.refounding import refound
+from raftq.core.schedules import Schedules
 from raftq.core.state import State
-from raftq.core.task import DONE
+from raftq.core.task import OVER
+from raftq.core.why import reasons
 from raftq.protocol import codec
 from raftq.protocol.errors import CorruptRecord, RequestError
 from raftq.protocol.messages import (
@@ -24,12 +28,17 @@ from raftq.protocol.messages import (
     Enqueue,
     Leased,
     LeasedTask,
+    QueueList,
     QueueName,
     QueueStatus,
     Rejected,
+    ScheduleList,
+    Settings,
+    TaskFilter,
     TaskId,
-    TaskState,
+    TaskPage,
     TaskStatus,
+    Why,
 )
 
 
@@ -45,8 +54,8 @@ class Machine(Executor):
 
     # ------------------------------------------------------------ applying
 
-    def apply(self, raw: bytes) -> Applied:
-        """Apply one log entry. Never raises, whatever the bytes are.
+    def apply(self, raw: bytes, index: int = 0) -> Applied:
+        """Apply the log entry of an index. Never raises, whatever the bytes are.
 
         (A MemoryError, which says nothing about the entry, passes and stops the node.)
         """
@@ -55,19 +64,30 @@ class Machine(Executor):
         except RequestError as error:
             return Applied(rejected=Rejected(error.code, error.message))
         state = self._state
+        state.index = index
         state.drop_payloads()
-        applied = Applied()
+        applied = Applied(index=index)
         state.advance(entry.lease_advance_ms, entry.wall_at_ms)
         for commands in runs(entry.commands):
             if len(commands) == 1 or not self._enqueue_together(commands, applied):
                 for command in commands:
                     applied.replies.append(self._shielded(command, applied))
+        applied.wall_at_ms = state.wall_now_ms
         if state.became_ready:
-            applied.ready = list(state.became_ready)
-            state.became_ready.clear()
-        if state.became_finished:
-            applied.finished, state.became_finished = state.became_finished, []
+            self._tell_ready(applied)
+        if state.events:
+            applied.events, state.events = state.events, []
+            applied.finished = [
+                each for event in applied.events if event.state in OVER for each in event.ids
+            ]
         return applied
+
+    def _tell_ready(self, applied: Applied) -> None:
+        state = self._state
+        applied.ready = list(state.became_ready)
+        state.became_ready.clear()
+        for name in applied.ready:
+            state.wake_later(state.queues[name])
 
     def _enqueue_together(self, commands: Sequence[Command], applied: Applied) -> bool:
         """Do what enqueues to one queue do one after the other, if that is simple."""
@@ -82,7 +102,7 @@ class Machine(Executor):
             applied.errors += len(enqueues)
             applied.replies += [_internal(error)] * len(enqueues)
         else:
-            applied.replies += [created(command) for command in enqueues]
+            applied.replies += [self.created(command) for command in enqueues]
         return True
 
     def _shielded(self, command: Command, applied: Applied) -> AppliedReply:
@@ -175,37 +195,54 @@ class Machine(Executor):
         sequence = self._state.tasks.find(task_id)
         if not sequence:
             return None
+        return task_status(self._state, self._state.tasks.get(sequence))
+
+    def was_forgotten(self, task_id: TaskId) -> bool:
+        """Tell whether a task that is not known was forgotten lately."""
+        return task_id in self._state.forgotten
+
+    def tasks_page(self, wanted: TaskFilter, after: int, count_max: int) -> TaskPage:
+        """Return tasks that match, or for a count of 0 how many; see `TasksCall`."""
+        return task_page(self._state, wanted, after, count_max)
+
+    def why(self, task_id: TaskId) -> Why | None:
+        """Return what holds a task back, or None if it is unknown or forgotten."""
+        sequence = self._state.tasks.find(task_id)
+        if not sequence:
+            return None
         task = self._state.tasks.get(sequence)
-        is_over = task.state is DONE or task.lease is not None
-        return TaskStatus(
-            id=task.id,
-            queue=task.queue,
-            state=state_of(task),
-            priority=task.priority,
-            failures=task.failures,
-            crashes=task.crashes,
-            attempts=task.failures + task.crashes + is_over,
-            attempts_max=task.attempts_max,
-            token=task.token or None,
-            result=task.result,
-            errors=list(task.errors or ()),
-            not_before_at_ms=task.not_before_at_ms,
-            enqueued_at_ms=task.enqueued_at_ms,
-            finished_at_ms=task.finished_at_ms or None,
-        )
+        return Why(task_id, state_of(task), reasons(self._state, task))
 
     def remembers_request(self, worker: str, request_id: str) -> bool:
         """Tell whether repeating this lease call would return what it was granted before."""
         return bool(self._state.requests.recall(worker, request_id))
 
     def queue(self, name: QueueName) -> QueueStatus:
-        """Return the counts of a queue; one that was never used has zeros."""
+        """Return counts and settings of a queue; one that was never used has zeros."""
         queue = self._state.queues.get(name)
-        if queue is None:
-            return QueueStatus(name, 0, {state.value: 0 for state in TaskState})
-        return QueueStatus(
-            name, queue.enqueued, {state.value: count for state, count in queue.counts.items()}
-        )
+        return unused_queue(name) if queue is None else queue_status(self._state, queue)
+
+    def queue_list(self) -> QueueList:
+        """Return counts and settings of all queues that were ever used, oldest first."""
+        queues = self._state.queues.values()
+        return QueueList([queue_status(self._state, queue) for queue in queues])
+
+    def settings(self) -> Settings:
+        """Return the quota of the cluster and the limits of keys."""
+        return Settings(self._state.quota, self._state.limit_keys.statuses())
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules; to be read only."""
+        return self._state.schedules
+
+    def schedule_list(self, name: str | None = None) -> ScheduleList:
+        """Return all schedules, or the one of a name if there is one."""
+        return ScheduleList(self._state.schedules.statuses(name))
+
+    def next_schedule_at_ms(self) -> int | None:
+        """Return the earliest tick of a schedule, in wall time."""
+        return self._state.schedules.next_at_ms()
 
     def queues(self) -> list[QueueName]:
         """Return the names of all queues that were ever used, oldest first."""
@@ -214,18 +251,24 @@ class Machine(Executor):
     def ready_count(self, queue: QueueName) -> int:
         """Return how many tasks of a queue could be leased now."""
         found = self._state.queues.get(queue)
-        return 0 if found is None else found.ready
+        return 0 if found is None else self._state.room(found)
 
     def next_lease_deadline_ms(self) -> int | None:
         """Return the earliest deadline of a lease, in lease time."""
         return self._state.leases.next_ms()
 
     def next_wall_due_at_ms(self) -> int | None:
-        """Return when, in wall time, the next scheduled task starts or outcome is forgotten."""
-        start_ms, forget_ms = self._state.scheduled.next_ms(), self._state.outcomes.next_ms()
-        if start_ms is None or forget_ms is None:
-            return start_ms if forget_ms is None else forget_ms
-        return min(start_ms, forget_ms)
+        """Return when, in wall time, the next thing but a schedule falls due."""
+        state = self._state
+        instants = (
+            state.scheduled.next_ms(),
+            state.ends.next_ms(),
+            state.outcomes.next_ms(),
+            state.limit_keys.next_ms(),
+            state.wakes.next_ms(),
+            state.unique_keys.next_ms(),
+        )
+        return min([each for each in instants if each is not None], default=None)
 
     # ------------------------------------------------------------ whole states
 

@@ -7,7 +7,7 @@ restored from one backup do not grant the same tokens either.
 """
 
 from raftq.core.state import State
-from raftq.core.task import LEASED, READY
+from raftq.core.task import LEASED
 from raftq.protocol import limits
 
 
@@ -22,14 +22,13 @@ def refound(state: State, cluster_id: str) -> None:
     state.last_token += skipped + int(cluster_id, 16) % (skipped // 2)
     state.requests.forget_all()
     state.by_token.clear()
-    for task in state.tasks.objects.values():
+    state_hash = state.hash
+    for task in sorted(state.tasks.objects.values(), key=lambda each: each.sequence):
         task.released_by = None
         if task.state is LEASED:
-            queue = state.queues[task.queue]
-            # Not by the moves of `State`, which would change the state hash.
-            queue.counts[LEASED] -= 1
-            queue.counts[READY] += 1
-            task.state = READY
-            task.lease = None
-            state.leases.forget()
-            queue.push_front(task.sequence, task.priority)
+            state.void_lease(task)
+        elif task.lease is not None:
+            state.settle_cancelled(task)
+    state.hash = state_hash
+    state.events.clear()
+    state.became_ready.clear()

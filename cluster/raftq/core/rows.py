@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Final, TypeAlias
 
 from raftq.core.task import READY, SCHEDULED, Task
+from raftq.protocol import limits
 from raftq.protocol.messages import NewTask
 
 _ROW: Final = Struct("<16sBBHIIQQ")
@@ -32,6 +33,46 @@ _STATES: Final = (None, READY, SCHEDULED)
 ROWS_PER_CHUNK: Final = 1_024
 THIN_ROWS: Final = ROWS_PER_CHUNK // 16
 """So many rows need less memory as objects than in a chunk."""
+
+
+def pack(task: Task, queue_number: int) -> bytes:
+    """Return the row of a waiting task to which nothing has happened."""
+    return _ROW.pack(
+        task.id,
+        _SCHEDULED if task.state is SCHEDULED else _READY,
+        task.priority,
+        task.attempts_max,
+        queue_number,
+        task.payload_crc,
+        task.enqueued_at_ms,
+        (task.not_before_at_ms - task.enqueued_at_ms) << LENGTH_BITS | task.payload_bytes,
+    )
+
+
+def unpack(row: memoryview, sequence: int, queue_names: Sequence[str]) -> Task:
+    """Return the task of a packed row.
+
+    Raises:
+        ValueError: It is none.
+    """
+    fields: _Fields = _ROW.unpack(row)
+    task_id, state, priority, attempts_max, queue_number, crc, at_ms, rest = fields
+    if state not in (_READY, _SCHEDULED) or queue_number >= len(queue_names):
+        raise ValueError(f"the packed row of task {sequence} has a wrong state or queue")
+    if priority > limits.PRIORITY_MAX:
+        raise ValueError(f"the packed row of task {sequence} has a wrong priority")
+    return Task(
+        sequence,
+        queue_names[queue_number],
+        task_id,
+        rest & _LENGTH_MASK,
+        crc,
+        priority,
+        attempts_max,
+        at_ms + (rest >> LENGTH_BITS),
+        at_ms,
+        _STATES[state],
+    )
 
 
 class Rows:
@@ -117,22 +158,15 @@ class Rows:
         self._used[number] += len(tasks)
 
     def restore(self, task: Task, queue_number: int) -> None:
-        """Enter a waiting task of a dump, which was never leased; their sequences grow."""
-        number = task.sequence >> self._shift
+        """Enter a waiting task of a dump, to which nothing has happened; their sequences grow."""
+        self._restore(task.sequence, pack(task, queue_number))
+
+    def _restore(self, sequence: int, row: bytes) -> None:
+        number = sequence >> self._shift
         if number != self._newest:
             self._begin(number)
-        _pack_into(
-            self._chunks[number],
-            (task.sequence & self._mask) * ROW_BYTES,
-            task.id,
-            _SCHEDULED if task.state is SCHEDULED else _READY,
-            task.priority,
-            task.attempts_max,
-            queue_number,
-            task.payload_crc,
-            task.enqueued_at_ms,
-            (task.not_before_at_ms - task.enqueued_at_ms) << LENGTH_BITS | task.payload_bytes,
-        )
+        at = (sequence & self._mask) * ROW_BYTES
+        self._chunks[number][at : at + ROW_BYTES] = row
         self._used[number] += 1
 
     def _begin(self, number: int) -> None:
@@ -201,6 +235,18 @@ class Rows:
             at_ms,
             _STATES[state],
         )
+
+    def sequences_after(self, after: int, until: int) -> Iterator[int]:
+        """Yield the sequences of rows behind one, ascending."""
+        first = after + 1 >> self._shift
+        for number in sorted(each for each in self._chunks if each >= first):
+            begin = number << self._shift
+            if begin > until:
+                return
+            states = self._chunks[number][_STATE_AT::ROW_BYTES]
+            for offset, state in enumerate(states):
+                if state != _FREE and after < begin + offset <= until:
+                    yield begin + offset
 
     def __iter__(self) -> Iterator[Task]:
         """Yield all tasks in order of their sequences."""

@@ -1,171 +1,125 @@
-"""All tasks with their indexes, and the one function that moves a task from state to state.
+"""How tasks move: through the gates, into and out of leases, to their ends, and with time.
 
-Invariants: every live task is in exactly one place (a ready line, the starts of scheduled tasks or
-the lease timers); `by_token` holds the newest token of each task unless that lease ran out, no
-other; counts and the state hash change only here.
+A waiting task passes its gates in a fixed order: to be confirmed, its parents, its time, its order
+key. Behind them it is ready; the limit key is looked at when it is about to be leased.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable
 
 from google_crc32c import value as crc32c
 
-from raftq.core.outcomes import Outcomes
 from raftq.core.payloads import Payloads
 from raftq.core.ready_queue import ReadyQueue
-from raftq.core.request_memory import RequestMemory
-from raftq.core.sequences import Starts
-from raftq.core.state_hash import FIRST, MASK, PRIME, fold_lease, fold_tasks
+from raftq.core.retries import pause_ms
+from raftq.core.state_hash import fold_lease
+from raftq.core.table import Table
 from raftq.core.task import (
+    CANCELLED,
     DEAD,
     DONE,
+    EXPIRED,
+    FORGETTABLE,
     LEASED,
-    READY,
-    SCHEDULED,
-    STATE_NUMBERS,
-    TRANSITIONS,
+    OVER,
+    Blocked,
     Lease,
     Settling,
     Task,
 )
-from raftq.core.tasks import Tasks
-from raftq.core.timers import Timers
 from raftq.protocol import limits
-from raftq.protocol.messages import NewTask, TaskState
+from raftq.protocol.messages import Attempt, OnParentFailure, TaskState
 
 
-def _lease_due(task: Task) -> tuple[int, int] | None:
-    return None if task.lease is None else (task.lease.deadline_ms, task.token)
-
-
-class State:
-    """The tasks of a cluster at one log index.
+class State(Table):
+    """The tasks of a cluster, and their moves.
 
     Args:
         payloads: Where their payloads are.
     """
 
     def __init__(self, payloads: Payloads) -> None:
-        self.payloads = payloads
-        self._to_drop: list[tuple[int, int]] = []
-        self.lease_now_ms = 0
-        self.wall_now_ms = 0
-        self.cluster_id: str | None = None
-        self.hash = FIRST
-        self.last_sequence = 0
-        self.last_token = 0
-        self.live_tasks = 0
-        self.live_payload_bytes = 0
-        self._queue_names: list[str] = []
-        self.tasks = Tasks(self._queue_names)
-        self.by_token: dict[int, Task] = {}
-        self.queues: dict[str, ReadyQueue] = {}
-        self.leases: Timers[Task] = Timers(_lease_due)
-        self.scheduled = Starts()
-        self.outcomes = Outcomes()
-        self.requests = RequestMemory()
-        self.became_ready: dict[str, None] = {}
-        """Queues that gained ready tasks since this was last emptied, in order."""
-        self.became_finished: list[bytes] = []
+        super().__init__(payloads)
+        self._over: deque[Task] = deque()
+        """Tasks that are over and have children who do not know it yet."""
 
-    # ------------------------------------------------------------ the state hash
+    # ------------------------------------------------------------ gates
 
-    def mix(self, *numbers: int) -> None:
-        """Fold numbers into the state hash."""
-        value = self.hash
-        for number in numbers:
-            value = (value ^ number) * PRIME & MASK
-        self.hash = value
-
-    def _move(
-        self, queue: ReadyQueue, old: TaskState | None, new: TaskState, tasks: int = 1
-    ) -> None:
-        """Count tasks that change their state; everything that counts states hangs on this."""
-        assert new in TRANSITIONS[old], f"illegal move of a task from {old} to {new}"
-        counts = queue.counts
-        if old is not None:
-            counts[old] -= tasks
-        counts[new] += tasks
-
-    # ------------------------------------------------------------ moves
-
-    def add_queue(self, name: str) -> ReadyQueue:
-        """Create a queue."""
-        queue = self.queues[name] = ReadyQueue(name, len(self.queues))
-        self._queue_names.append(name)
-        return queue
-
-    def enqueue(self, queue_name: str, tasks: Sequence[NewTask], crcs: Sequence[int]) -> bool:
-        """Create tasks, ready or scheduled, if none of their ids is known.
+    def let_on(self, task: Task, *, at_front: bool = False) -> None:
+        """Give a task that has no place the one where it waits now.
 
         Args:
-            queue_name: Where they wait.
-            tasks: At least one; their ids differ.
-            crcs: Of their payloads.
-
-        Returns:
-            Whether they were created.
+            task: An object.
+            at_front: Whether it came back, and stands before those that did not.
         """
-        first = self.last_sequence + 1
-        if not self.tasks.add_ids(first, tasks):
-            return False
-        queue = self.queues.get(queue_name)
-        if queue is None:
-            queue = self.add_queue(queue_name)
-            self.mix(crc32c(queue_name.encode()))
-        self.tasks.add(first, tasks, crcs, queue.number, self.wall_now_ms)
-        self.last_sequence += len(tasks)
-        self.payloads.keep(first, tasks)
-        queue.enqueued += len(tasks)
-        self.live_tasks += len(tasks)
-        self.live_payload_bytes += sum([len(new.payload) for new in tasks])
-        self.hash = fold_tasks(self.hash, first, tasks, crcs, self.wall_now_ms)
-        self._line_up(queue, first, tasks)
-        return True
+        if (held_by := self._held_by(task)) is not None:
+            self.put_blocked(task, held_by)
+        elif task.not_before_at_ms > self.wall_now_ms:
+            self.put_scheduled(task)
+        elif self._has_its_order(task):
+            self.put_ready(task, at_front=at_front)
+        else:
+            self.put_blocked(task, Blocked.ORDER_KEY)
+        self.set_end(task)
 
-    def _line_up(self, queue: ReadyQueue, first: int, tasks: Sequence[NewTask]) -> None:
-        """Put new tasks in line, or among those whose time is to come."""
-        begin, priority = first, tasks[0].priority
-        for sequence, new in enumerate(tasks, first):
-            if new.delay_ms or new.priority != priority:
-                self._push_new(queue, begin, priority, sequence)
-                begin, priority = sequence, new.priority
-            if new.delay_ms:
-                self.scheduled.add(self.wall_now_ms + new.delay_ms, sequence)
-                self._move(queue, None, SCHEDULED)
-                begin = sequence + 1
-        self._push_new(queue, begin, priority, first + len(tasks))
+    def _held_by(self, task: Task) -> Blocked | None:
+        extras = task.extras
+        if extras is not None and extras.confirm_by_ms:
+            return Blocked.UNCONFIRMED
+        if extras is not None and extras.waits_for and extras.home_queue is None:
+            return Blocked.PARENTS
+        return None
 
-    def _push_new(self, queue: ReadyQueue, begin: int, priority: int, end: int) -> None:
-        """Put a run of new tasks, perhaps none, in line."""
-        if begin < end:
-            queue.push_back(begin, priority, end - begin)
-            self._move(queue, None, READY, end - begin)
-            self.became_ready[queue.name] = None
-
-    def _change(self, task: Task, state: TaskState) -> ReadyQueue:
-        """Change the state of a task that is an object."""
-        queue = self.queues[task.queue]
-        self._move(queue, task.state, state)
-        task.state = state
-        self.mix(task.sequence, STATE_NUMBERS[state], task.token)
-        return queue
-
-    def _schedule(self, task: Task) -> None:
-        self._change(task, SCHEDULED)
-        self.mix(task.not_before_at_ms)
-        self.scheduled.add(task.not_before_at_ms, task.sequence)
-
-    def _make_ready(self, task: Task, *, at_front: bool) -> None:
-        queue = self._change(task, READY)
-        push = queue.push_front if at_front else queue.push_back
-        push(task.sequence, task.priority)
-        self.became_ready[queue.name] = None
+    def _has_its_order(self, task: Task) -> bool:
+        extras = task.extras
+        if extras is None or extras.options.order_key is None or extras.home_queue is not None:
+            return True
+        return self.order_keys.enter(extras.options.order_key, task.sequence)
 
     def _start(self, sequence: int) -> None:
         """The time of a scheduled task has come."""
         task = self.tasks.get(sequence)
-        self._make_ready(task, at_front=False)
-        self.tasks.started(sequence)
+        if task.extras is None:
+            self.put_ready(task, at_front=False)
+            self.tasks.started(sequence)
+        else:
+            self.let_on(task)
+
+    # ------------------------------------------------------------ leases
+
+    def room(self, queue: ReadyQueue) -> int:
+        """Return how many more tasks of a queue may be leased now, ready or not."""
+        settings = queue.settings
+        if settings.paused:
+            return 0
+        room = queue.ready
+        if settings.concurrency is not None:
+            room = min(room, settings.concurrency - queue.leased)
+        if settings.rate is not None and queue.bucket is not None:
+            room = min(room, queue.bucket.tokens(settings.rate, self.wall_now_ms))
+        return max(room, 0)
+
+    def wake_later(self, queue: ReadyQueue) -> None:
+        """See to it that a queue whose rate has no token now is looked at when it has one."""
+        rate, bucket = queue.settings.rate, queue.bucket
+        if rate is not None and bucket is not None and queue.ready and not queue.settings.paused:
+            at_ms = bucket.next_ms(rate, self.wall_now_ms)
+            if at_ms > self.wall_now_ms:
+                self.wakes.arm(queue.name, at_ms)
+
+    def park(self, queue: ReadyQueue, task: Task) -> bool:
+        """Take the first ready task of a queue out if its limit key has no room; tell whether."""
+        extras = task.extras
+        if extras is None or extras.home_queue is not None:
+            return False
+        key = extras.options.limit_key
+        if key is None or self.limit_keys.admits(key, self.wall_now_ms):
+            return False
+        # Not given out: that would be counted against its fair key.
+        queue.remove(task.sequence, task.priority, extras.options.fair_key or "")
+        self.put_blocked(task, Blocked.LIMIT_KEY)
+        self.limit_keys.park(key, queue.name, task.priority, task.sequence, self.wall_now_ms)
+        return True
 
     def grant(self, queue: ReadyQueue, task: Task, worker: str, lease_ms: int) -> None:
         """Lease the first ready task of a queue, which was just read."""
@@ -178,13 +132,30 @@ class State:
         self.by_token[token] = task
         task.released_by = None
         deadline_ms = self.lease_now_ms + lease_ms
-        task.lease = Lease(worker, deadline_ms)
-        self._move(queue, task.state, LEASED)
+        task.lease = Lease(worker, deadline_ms, self.wall_now_ms)
+        self.count(queue, task.state, LEASED)
         task.state = LEASED
+        self.note(LEASED, queue.name, task.id)
         self.hash = fold_lease(self.hash, task.sequence, token, deadline_ms)
         self.leases.add(deadline_ms, token, task)
+        queue.leased += 1
+        if task.extras is not None:
+            self._begin(task)
+        if queue.settings.rate is not None and queue.bucket is not None:
+            queue.bucket.take(queue.settings.rate, self.wall_now_ms)
 
-    def extend(self, task: Task, lease_ms: int) -> None:
+    def _begin(self, task: Task) -> None:
+        """A task with options is leased: it does not expire any more, and its key is in use."""
+        extras = task.extras
+        assert extras is not None
+        if extras.home_queue is None:
+            extras.expires_at_ms = 0
+            if extras.options.limit_key is not None:
+                self.limit_keys.take(extras.options.limit_key, self.wall_now_ms)
+                self.let_next_on(task)
+        self.set_end(task)
+
+    def extend(self, task: Task, lease_ms: int, progress: bytes | None) -> None:
         """Move the deadline of a lease."""
         assert task.lease is not None
         deadline_ms = self.lease_now_ms + lease_ms
@@ -192,61 +163,210 @@ class State:
             task.lease.deadline_ms = deadline_ms
             self.leases.move(deadline_ms, task.token, task)
             self.mix(task.sequence, deadline_ms)
+        if progress is not None and progress != task.progress:
+            task.progress = progress
+            self.mix(task.sequence, crc32c(progress))
 
-    def _release(self, task: Task, by: Settling) -> None:
-        assert task.lease is not None
+    def _end_lease(self, task: Task) -> Lease:
+        """Take a lease from its task; what it used is free again."""
+        lease = task.lease
+        assert lease is not None
         task.lease = None
+        queue = self.queues[task.queue]
+        queue.leased -= 1
+        if queue.settings.concurrency is not None:
+            self.became_ready[queue.name] = None
+        extras = task.extras
+        if extras is not None and extras.options.limit_key and extras.home_queue is None:
+            self.limit_keys.release(extras.options.limit_key)
+            self.unpark(self.limit_keys.unpark(extras.options.limit_key, self.wall_now_ms))
+        return lease
+
+    def _release(self, task: Task, by: Settling) -> Lease:
         task.released_by = by
         self.leases.forget()
+        return self._end_lease(task)
+
+    # ------------------------------------------------------------ settling
 
     def finish(self, task: Task, result: bytes | None) -> None:
         """Record a leased task as done."""
         self._release(task, Settling.ACK)
         task.result = result
         self.mix(0 if result is None else 1 + crc32c(result))
-        self._end(task, DONE)
-        self.outcomes.add(task)
-
-    def _end(self, task: Task, state: TaskState) -> None:
-        self._change(task, state)
-        task.finished_at_ms = self.wall_now_ms
-        if state is DONE:  # A dead task keeps its payload, so it still counts as live.
-            self.live_tasks -= 1
-            self.live_payload_bytes -= task.payload_bytes
-            self._to_drop.append((task.sequence, task.payload_bytes))
-            task.payload_bytes = 0
-        self.became_finished.append(task.id)
+        self.end(task, DONE)
 
     def give_back(self, task: Task, delay_ms: int) -> None:
         """Return a leased task to its queue, or schedule it."""
         self._release(task, Settling.REQUEUE)
         if delay_ms:
             task.not_before_at_ms = self.wall_now_ms + delay_ms
-            self._schedule(task)
-        else:
-            self._make_ready(task, at_front=True)
+        self.let_on(task, at_front=True)
 
-    def fail(self, task: Task, error: str) -> None:
-        """Record a failed run: another attempt from the back of the queue, or dead."""
-        self._release(task, Settling.FAIL)
-        task.failures += 1
-        self._note(task, error)
-        if task.failures >= task.attempts_max:
-            self._end(task, DEAD)
-        else:
-            self._make_ready(task, at_front=False)
+    def void_lease(self, task: Task) -> None:
+        """Return a leased task to its queue, as if it had never been leased."""
+        self.leases.forget()
+        self._end_lease(task)
+        self.let_on(task, at_front=True)
 
-    def _note(self, task: Task, error: str) -> None:
-        errors = task.errors if task.errors is not None else []
-        errors.append(error)
-        task.errors = errors[-limits.ERRORS_KEPT_PER_TASK :]
+    def fail(
+        self,
+        task: Task,
+        error: str,
+        delay_ms: int | None = None,
+        *,
+        is_final: bool = False,
+        is_crash: bool = False,
+    ) -> None:
+        """Record a failed run: another attempt from the back of the queue, or dead.
+
+        Args:
+            task: A leased one.
+            error: What went wrong.
+            delay_ms: The pause before the retry; None means the backoff.
+            is_final: Whether no retry can help.
+            is_crash: Whether the worker's process died of it.
+        """
+        lease = self._release(task, Settling.FAIL)
+        self._note_attempt(task, lease, "crashed" if is_crash else "failed", error)
+        task.crashes += is_crash
+        task.failures += not is_crash
+        if is_final or self._is_spent(task):
+            self.end(task, DEAD)
+            return
+        if delay_ms is None:
+            delay_ms = 0 if is_crash else pause_ms(task, self.queues[task.queue].settings)
+        if delay_ms:
+            task.not_before_at_ms = self.wall_now_ms + delay_ms
+        self.let_on(task)
+
+    def _is_spent(self, task: Task) -> bool:
+        settings = self.queues[task.queue].settings
+        crashes_max = 0 if task.extras is None else task.extras.options.crashes_max
+        return task.failures >= (task.attempts_max or settings.attempts_max) or task.crashes >= (
+            crashes_max or settings.crashes_max
+        )
+
+    def _note_attempt(self, task: Task, lease: Lease, end: str, error: str) -> None:
+        attempt = Attempt(
+            task.failures + task.crashes + 1,
+            lease.worker,
+            lease.granted_at_ms,
+            self.wall_now_ms,
+            end,
+            error,
+        )
+        history = [*(task.history or ()), attempt]
+        task.history = history[-limits.ERRORS_KEPT_PER_TASK :]
         self.mix(crc32c(error.encode()))
 
-    def drop_payloads(self) -> None:
-        """Drop the payloads of the tasks that the entry before finished."""
-        if self._to_drop:
-            self.payloads.drop(self._to_drop)
-            self._to_drop = []
+    # ------------------------------------------------------------ ends
+
+    def cancel(self, task: Task) -> None:
+        """Cancel a task that waits, is leased or dead.
+
+        Of a leased one the lease stays, worth nothing, until its worker settles it or it runs out:
+        until then the worker may still run, and what its keys limit stays used.
+        """
+        if task.state is LEASED:
+            assert task.lease is not None
+            self._note_attempt(task, task.lease, "cancelled", "")
+        elif task.state is DEAD:
+            self.tasks.own(task)
+        else:
+            self.take_out(task)
+        self.end(task, CANCELLED)
+
+    def end(self, task: Task, state: TaskState) -> None:
+        """End a task that has no place; a dead one may begin anew."""
+        self.change(task, state)
+        task.finished_at_ms = self.wall_now_ms
+        if state is not DEAD:  # A dead task keeps its payload, so it still counts as live.
+            self.drop_payload(task)
+        extras = task.extras
+        if extras is not None:
+            extras.confirm_by_ms = 0
+            extras.waits_for.clear()
+            self.set_end(task)
+            if extras.options.unique_key is not None:
+                self.unique_keys.over(extras.options.unique_key, task.sequence, state)
+        if task.children:
+            self._over.append(task)
+        if task.lease is None:
+            self._leave(task)
+
+    def settle_cancelled(self, task: Task) -> None:
+        """The worker of a cancelled task has stopped."""
+        if task.lease is not None:
+            self.mix(task.sequence, task.token)
+            self.leases.forget()
+            self._end_lease(task)
+            self._leave(task)
+
+    def _leave(self, task: Task) -> None:
+        """A task is over, and nobody runs it any more."""
+        extras = task.extras
+        if extras is not None and (key := extras.options.order_key) is not None:
+            following = self.order_keys.leave(key, task.sequence)
+            if following:
+                self._unblock(self.tasks.objects[following])
+        if task.state not in FORGETTABLE:
+            return
+        if extras is not None:
+            self._unpin_parents(task, extras.options.depends_on)
+        self._keep_outcome(task)
+
+    def _unblock(self, task: Task) -> None:
+        """Let a task on that was blocked by its order key."""
+        extras = task.extras
+        if extras is not None and extras.blocked_by is Blocked.ORDER_KEY:
+            extras.blocked_by = None
+            self.let_on(task)
+
+    def _keep_outcome(self, task: Task) -> None:
+        """Remember a task for its time, unless a child may still want to read it."""
+        if not task.children and not task.is_kept:
+            task.is_kept = True
+            own_ms = 0 if task.extras is None else task.extras.options.result_ttl_ms
+            self.outcomes.add(task, own_ms or self.queues[task.queue].settings.result_ttl_ms)
+
+    def pin(self, parent: Task, child: Task) -> None:
+        """Tie a task, which is an object, to one that depends on it."""
+        if parent.children is None:
+            parent.children = set()
+        parent.children.add(child.sequence)
+
+    def _unpin_parents(self, child: Task, parents: Iterable[bytes]) -> None:
+        for parent_id in parents:
+            parent = self.tasks.objects.get(self.tasks.find(parent_id))
+            if parent is not None and parent.children and child.sequence in parent.children:
+                parent.children.remove(child.sequence)
+                if parent.state in FORGETTABLE and parent.lease is None:
+                    self._keep_outcome(parent)
+
+    def tell_children(self) -> None:
+        """Let the children of tasks that are over know it; to be called after each command."""
+        while self._over:
+            parent = self._over.popleft()
+            for sequence in sorted(parent.children or ()):
+                child = self.tasks.objects[sequence]
+                extras = child.extras
+                if extras is not None and parent.sequence in extras.waits_for:
+                    self._tell(child, parent)
+
+    def _tell(self, child: Task, parent: Task) -> None:
+        extras = child.extras
+        assert extras is not None
+        policy = extras.options.on_parent_failure
+        if parent.state is not DONE and policy is not OnParentFailure.RUN:
+            if policy is OnParentFailure.CANCEL or parent.state is not DEAD:
+                self.cancel(child)
+            return
+        extras.waits_for.remove(parent.sequence)
+        self.mix(child.sequence, parent.sequence)
+        if not extras.waits_for and extras.blocked_by is Blocked.PARENTS:
+            extras.blocked_by = None
+            self.let_on(child)
 
     # ------------------------------------------------------------ time
 
@@ -256,25 +376,80 @@ class State:
         self.wall_now_ms = max(self.wall_now_ms, wall_at_ms)
         while (expired := self.leases.pop_due(self.lease_now_ms)) is not None:
             self._expire(expired)
+        while (waiting := self.ends.pop_due(self.wall_now_ms)) is not None:
+            self._time_is_up(waiting)
         while sequence := self.scheduled.pop_due(self.wall_now_ms):
             self._start(sequence)
+        while (key := self.limit_keys.due(self.wall_now_ms)) is not None:
+            self.unpark(self.limit_keys.unpark(key, self.wall_now_ms))
+        while (name := self.wakes.pop_due(self.wall_now_ms)) is not None:
+            self.became_ready[name] = None
+        for key in self.unique_keys.pass_time(self.wall_now_ms):
+            self.mix_text(key)
+        self.tell_children()
         while (old := self.outcomes.pop_old(self.wall_now_ms)) is not None:
             self._forget(old)
         self.requests.forget_silent(self.lease_now_ms)
 
     def _expire(self, task: Task) -> None:
         """A lease ran out: its worker died or lost touch."""
-        assert task.lease is not None
-        worker, task.lease = task.lease.worker, None
-        task.crashes += 1
-        self._note(task, f"lease ran out (worker {worker})")
+        lease = self._end_lease(task)
         del self.by_token[task.token]
-        if task.crashes >= limits.CRASHES_MAX:
-            self._end(task, DEAD)
+        if task.state in OVER:
+            self.mix(task.sequence)
+            self._leave(task)
+            return
+        self._note_attempt(task, lease, "lease ran out", f"lease ran out (worker {lease.worker})")
+        task.crashes += 1
+        if self._is_spent(task):
+            self.end(task, DEAD)
         else:
-            self._make_ready(task, at_front=True)
+            self.let_on(task, at_front=True)
+
+    def _time_is_up(self, task: Task) -> None:
+        """A waiting task expires, or was not confirmed in time and goes to be checked."""
+        extras = task.extras
+        assert extras is not None
+        extras.end_at_ms = 0
+        self.take_out(task)
+        check_queue = extras.options.check_queue
+        is_expired = 0 < extras.expires_at_ms <= self.wall_now_ms
+        if is_expired or check_queue is None:
+            self.end(task, EXPIRED)
+            return
+        extras.confirm_by_ms = 0
+        extras.home_queue = task.queue
+        extras.home_not_before_at_ms, task.not_before_at_ms = task.not_before_at_ms, 0
+        self.move(task, check_queue)
+        self.let_on(task)
+
+    def confirm(self, task: Task) -> None:
+        """Let an unconfirmed task go on, from wherever it is checked."""
+        extras = task.extras
+        assert extras is not None
+        if task.state is LEASED:
+            self._release(task, Settling.REQUEUE)
+        else:
+            self.take_out(task)
+        extras.confirm_by_ms = 0
+        home, extras.home_queue = extras.home_queue, None
+        if home is not None:
+            task.not_before_at_ms = extras.home_not_before_at_ms
+            self.move(task, home)
+        self.let_on(task)
+
+    def redrive(self, task: Task) -> None:
+        """Let a dead task begin anew."""
+        self.tasks.own(task)
+        task.failures = task.crashes = 0
+        task.finished_at_ms = 0
+        self.let_on(task)
 
     def _forget(self, task: Task) -> None:
+        task.is_kept = False
+        if task.children:
+            return  # Kept again when the last of them is over.
         self.tasks.forget(task)
         self.by_token.pop(task.token, None)
+        self.forgotten.add(task.id)
         self.mix(task.sequence)

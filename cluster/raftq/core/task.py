@@ -1,31 +1,72 @@
 """One task, and the one table of moves between its states."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 from msgspec import Struct
 
 from raftq.protocol import limits
-from raftq.protocol.messages import TaskState
+from raftq.protocol.messages import Attempt, TaskOptions, TaskState
 
 SCHEDULED: Final = TaskState.SCHEDULED
+BLOCKED: Final = TaskState.BLOCKED
 READY: Final = TaskState.READY
 LEASED: Final = TaskState.LEASED
 DONE: Final = TaskState.DONE
 DEAD: Final = TaskState.DEAD
+CANCELLED: Final = TaskState.CANCELLED
+EXPIRED: Final = TaskState.EXPIRED
+WAITING: Final = frozenset({SCHEDULED, BLOCKED, READY})
+OVER: Final = frozenset({DONE, DEAD, CANCELLED, EXPIRED})
+FORGETTABLE: Final = frozenset({DONE, CANCELLED, EXPIRED})
+"""Over for good; a dead task can be redriven."""
 
 TRANSITIONS: Final[dict[TaskState | None, dict[TaskState, str]]] = {
-    None: {SCHEDULED: "enqueue with a delay", READY: "enqueue"},
-    SCHEDULED: {READY: "its time has come"},
-    READY: {LEASED: "lease"},
+    None: {
+        SCHEDULED: "enqueue with a delay",
+        BLOCKED: "enqueue unconfirmed, with parents, or with a key that is held",
+        READY: "enqueue",
+        CANCELLED: "enqueue with a parent that failed",
+        EXPIRED: "enqueue after its end",
+    },
+    SCHEDULED: {
+        SCHEDULED: "edit",
+        BLOCKED: "its time has come, but its key is held",
+        READY: "its time has come",
+        CANCELLED: "cancel",
+        EXPIRED: "not started in time",
+    },
+    BLOCKED: {
+        SCHEDULED: "what it waited for came, but its time has not",
+        BLOCKED: "what it waited for came, and the next thing holds it back",
+        READY: "what it waited for came",
+        CANCELLED: "cancel, or a parent failed",
+        EXPIRED: "not started or not confirmed in time",
+    },
+    READY: {
+        SCHEDULED: "edit with a delay",
+        BLOCKED: "its limit key has no free slot",
+        READY: "edit, or move",
+        LEASED: "lease",
+        CANCELLED: "cancel",
+        EXPIRED: "not started in time",
+    },
     LEASED: {
         READY: "fail, requeue, or the lease ran out",
-        SCHEDULED: "requeue with a delay",
+        SCHEDULED: "fail with a backoff, or requeue with a delay",
+        BLOCKED: "confirmed while it was checked, and the next thing holds it back",
         DONE: "ack",
         DEAD: "fail or crash once too often",
+        CANCELLED: "cancel",
     },
     DONE: {},
-    DEAD: {},
+    DEAD: {
+        BLOCKED: "redrive, and something holds it back",
+        READY: "redrive",
+        CANCELLED: "discard, or cancel",
+    },
+    CANCELLED: {},
+    EXPIRED: {},
 }
 """Every legal move, with what causes it; None is "does not exist yet"."""
 
@@ -48,6 +89,36 @@ class Lease(Struct, gc=False, eq=False):
 
     worker: str
     deadline_ms: int
+    granted_at_ms: int = 0
+    """Wall time."""
+
+
+class Blocked(StrEnum):
+    """What a blocked task waits for."""
+
+    UNCONFIRMED = "unconfirmed"
+    PARENTS = "parents"
+    ORDER_KEY = "order_key"
+    LIMIT_KEY = "limit_key"
+
+
+class Extras(Struct, gc=False, eq=False):
+    """What only a task with options has."""
+
+    options: TaskOptions
+    expires_at_ms: int = 0
+    """0 if it does not expire, or not any more: it was leased once."""
+    blocked_by: Blocked | None = None
+    confirm_by_ms: int = 0
+    """Above 0 while it is unconfirmed and not being checked."""
+    home_queue: str | None = None
+    """Where it goes when it is confirmed, while it is in its check queue."""
+    home_not_before_at_ms: int = 0
+    """Its own earliest start, while it is in its check queue."""
+    waits_for: set[int] = set()
+    """Sequences of the parents that it waits for."""
+    end_at_ms: int = 0
+    """The instant under which it is entered among those that expire or must be confirmed, or 0."""
 
 
 class Task(Struct, gc=False, eq=False):
@@ -70,11 +141,20 @@ class Task(Struct, gc=False, eq=False):
     token: int = 0
     failures: int = 0
     crashes: int = 0
-    errors: list[str] | None = None
+    history: list[Attempt] | None = None
+    """The newest attempts that did not succeed, oldest first."""
     released_by: Settling | None = None
     lease: Lease | None = None
     result: bytes | None = None
     finished_at_ms: int = 0
+    progress: bytes | None = None
+    children: set[int] | None = None
+    """Sequences of tasks that depend on it and are not over."""
+    extras: Extras | None = None
+    moved_from: str | None = None
+    """The queue in which it was enqueued, if it is in another one now."""
+    is_kept: bool = False
+    """Whether it is among the outcomes."""
 
 
 def is_untouched(task: Task) -> bool:
@@ -85,9 +165,13 @@ def is_untouched(task: Task) -> bool:
     return (
         task.state in (READY, SCHEDULED)
         and not (task.token or task.failures or task.crashes or task.finished_at_ms)
-        and task.errors is None
+        and task.history is None
         and task.released_by is None
         and task.lease is None
         and task.result is None
+        and task.progress is None
+        and task.children is None
+        and task.extras is None
+        and task.moved_from is None
         and 0 <= task.not_before_at_ms - task.enqueued_at_ms <= limits.DELAY_MS_MAX
     )

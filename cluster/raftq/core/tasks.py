@@ -6,7 +6,8 @@ the two it is shows nowhere: not in answers, not in dumps, not in the state hash
 """
 
 from collections.abc import Iterator, Sequence
-from heapq import merge
+from heapq import merge, nsmallest
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -41,13 +42,13 @@ class Tasks:
             return self.rows.is_id_of(sequence, task_id)
         return task.id == task_id
 
-    def add_ids(self, first_sequence: int, tasks: Sequence[NewTask]) -> bool:
+    def add_ids(self, first_sequence: int, ids: Sequence[bytes]) -> bool:
         """Enter the ids of new tasks of consecutive sequences if none of them is known.
 
         Returns:
-            Whether they were entered; `add` must follow.
+            Whether they were entered; `add`, or one more of the `objects`, must follow.
         """
-        return self.ids.add(first_sequence, [new.id for new in tasks])
+        return self.ids.add(first_sequence, ids)
 
     def add(
         self,
@@ -68,11 +69,13 @@ class Tasks:
         Raises:
             ValueError: Its sequence or its id cannot be.
         """
-        if task.sequence <= self._last_restored:
-            raise ValueError(f"task {task.sequence} does not come after {self._last_restored}")
-        self._last_restored = task.sequence
         if is_untouched(task):
+            if task.sequence <= self._last_restored:
+                raise ValueError(f"task {task.sequence} does not come after {self._last_restored}")
+            self._last_restored = task.sequence
             self.rows.restore(task, queue_number)
+        elif task.sequence in self.objects:
+            raise ValueError(f"task {task.sequence} is there twice")
         else:
             self.objects[task.sequence] = task
         if not self.ids.add(task.sequence, [task.id]):
@@ -83,6 +86,19 @@ class Tasks:
     def get(self, sequence: int) -> Task:
         """Return a task to read; one that may be a row must be `owned` before it is changed."""
         return self.objects.get(sequence) or self.rows.read(sequence)
+
+    def get_if_kept(self, sequence: int) -> Task | None:
+        """Return a task to read, or None if there is none of this sequence (any more)."""
+        task = self.objects.get(sequence)
+        if task is None and sequence in self.rows:
+            return self.rows.read(sequence)
+        return task
+
+    def sequences_after(self, after: int, until: int, count_max: int) -> list[int]:
+        """Return the first sequences of tasks behind one, ascending."""
+        objects = nsmallest(count_max, (each for each in self.objects if after < each <= until))
+        rows = islice(self.rows.sequences_after(after, until), count_max)
+        return list(islice(merge(objects, rows), count_max))
 
     def own(self, task: Task) -> None:
         """Make a task that was just read what is kept of it: from now on it is an object."""
@@ -110,7 +126,10 @@ class Tasks:
         del self.objects[task.sequence]
         self.ids.remove(task.id, task.sequence)
 
+    def all_objects(self) -> list[Task]:
+        """Return the tasks that are no rows, in order of their sequences."""
+        return sorted(self.objects.values(), key=_sequence)
+
     def __iter__(self) -> Iterator[Task]:
         """Yield all tasks to read, in order of their sequences."""
-        objects = sorted(self.objects.values(), key=_sequence)
-        return merge(self.rows, objects, key=_sequence)
+        return merge(self.rows, self.all_objects(), key=_sequence)

@@ -26,21 +26,37 @@ from raftq.protocol.messages import (
     Ack,
     AddMember,
     Call,
+    Cancel,
     ClusterCall,
+    Confirm,
+    DeleteSchedule,
+    Edit,
     Enqueue,
+    EnqueueParts,
     Entry,
     EntryVersion,
     Extend,
     Fail,
     LeaseCall,
     QueueCall,
+    QueuesCall,
     RemoveMember,
     Reply,
     Requeue,
+    ResultCall,
+    SchedulesCall,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    SettingsCall,
+    Sweep,
     TaskCall,
+    TasksCall,
     TransferLeadership,
+    WhyCall,
 )
-from raftq.protocol.versions import ENTRY_VERSION
+from raftq.protocol.versions import ENTRY_VERSION, ENTRY_VERSIONS_READABLE
 
 METHODS: Final[Mapping[str, type[Call]]] = {
     "enqueue": Enqueue,
@@ -49,8 +65,24 @@ METHODS: Final[Mapping[str, type[Call]]] = {
     "fail": Fail,
     "requeue": Requeue,
     "extend": Extend,
+    "enqueue_parts": EnqueueParts,
+    "cancel": Cancel,
+    "confirm": Confirm,
+    "edit": Edit,
+    "sweep": Sweep,
+    "set_queue": SetQueue,
+    "set_limit": SetLimit,
+    "set_quota": SetQuota,
+    "set_schedule": SetSchedule,
+    "delete_schedule": DeleteSchedule,
     "task": TaskCall,
+    "result": ResultCall,
+    "tasks": TasksCall,
+    "why": WhyCall,
     "queue": QueueCall,
+    "queues": QueuesCall,
+    "settings": SettingsCall,
+    "schedules": SchedulesCall,
     "cluster": ClusterCall,
     "add_member": AddMember,
     "remove_member": RemoveMember,
@@ -119,8 +151,9 @@ def _version_of(raw: bytes | memoryview) -> int:
 
 
 def _check_entry_version(version: int) -> None:
-    if version != ENTRY_VERSION:
-        raise UnsupportedVersion(f"entry version {version}, this node knows {ENTRY_VERSION}")
+    if version not in ENTRY_VERSIONS_READABLE:
+        known = " and ".join(map(str, ENTRY_VERSIONS_READABLE))
+        raise UnsupportedVersion(f"entry version {version}, this node knows {known}")
 
 
 def checked_bytes(call: Call) -> bytes:

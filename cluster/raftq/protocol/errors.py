@@ -70,10 +70,40 @@ class LeaseLost(RequestError):
     code = "lease_lost"
 
 
+class TaskCancelled(LeaseLost):
+    """The task was cancelled while this caller ran it: stop; its result is refused."""
+
+    code = "cancelled"
+
+
+class ForgottenTask(UnknownTask):
+    """The task finished, and its outcome is not kept any more."""
+
+    code = "forgotten_task"
+
+
+class UnknownSchedule(RequestError):
+    """There is no such schedule."""
+
+    code = "unknown_schedule"
+
+
 class Conflict(RequestError):
-    """The same id was used before for something else."""
+    """The same id was used before for something else, or what is asked contradicts what is."""
 
     code = "conflict"
+
+
+class KeyTaken(Conflict):
+    """Another live task has the unique key; the text names it."""
+
+    code = "key_taken"
+
+
+class EventsLost(RequestError):
+    """This node does not keep events from so far back; read the present state, then go on."""
+
+    code = "events_lost"
 
 
 class Forbidden(RequestError):

@@ -6,7 +6,7 @@ so a subscriber can go on at any node from where it was.
 """
 
 import re
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -23,6 +23,7 @@ WHOLE: Final = 2**62
 """More events than any entry has."""
 _INTEGER_MAX: Final = 2**63 - 1
 _POSITION: Final = re.compile("([0-9]{1,19})(?:-([0-9]{1,16}))?")
+PositionText: TypeAlias = Annotated[str, Meta(pattern=f"^{_POSITION.pattern}$")]
 
 
 class Position(NamedTuple):

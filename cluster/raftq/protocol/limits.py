@@ -43,6 +43,62 @@ TOKENS_SKIPPED_BY_RESTORE: Final = 2**44
 old cluster granted after the backup. 300 restores, each of the one before, stay under 2^53, above
 which JSON numbers lose digits in some languages."""
 
+KEY_CHARACTERS_MAX: Final = 256
+"""Of a unique, order, limit or fair key."""
+PARENTS_MAX: Final = 1_000
+"""Tasks that one task may depend on."""
+CHILDREN_MAX: Final = 10_000
+"""Unfinished tasks that may depend on one task."""
+FOLLOW_UPS_MAX: Final = 1_000
+"""Tasks that one acknowledgement may enqueue."""
+BATCHES_MAX: Final = 1_000
+"""Queues that one enqueue of several batches may name."""
+PROGRESS_BYTES_MAX: Final = 4 * KIB
+TASKS_PER_CONTROL_MAX: Final = 1_000
+"""Ids in one cancel or confirm."""
+TASKS_PER_SWEEP_MAX: Final = 1_000
+"""Tasks that one sweep changes, or one page of a list shows; the next goes on behind."""
+TASKS_LOOKED_AT_MAX: Final = 20_000
+"""Tasks that one sweep or page looks at: it is done in one turn of the loop."""
+PARKED_PER_COMMAND_MAX: Final = 1_000
+"""Tasks that one command parks at their limit keys, or lets on from there."""
+BACKOFF_MS_MAX: Final = 30 * DAY_MS
+CRASHES_MAX_LIMIT: Final = 1_000
+RESULT_TTL_MS_MAX: Final = 30 * DAY_MS
+INSTANT_MS_MAX: Final = 2**53
+CONFIRM_MS_MAX: Final = 7 * DAY_MS
+WEIGHT_MAX: Final = 1_000
+FAIR_WEIGHTS_MAX: Final = 10_000
+"""Fair keys of one queue that have a weight of their own."""
+RATE_MAX: Final = 1_000_000
+RATE_PERIOD_MS_MAX: Final = 1 * DAY_MS
+BURST_MAX: Final = 1_000_000
+AGEING_MS_DEFAULT: Final = 1 * MINUTE_MS
+"""A task is taken before those of the next higher priority that became ready so much later."""
+AGEING_MS_MAX: Final = 365 * DAY_MS
+LIMITS_MAX: Final = 10_000
+"""Limit keys with a limit of their own."""
+SCHEDULES_MAX: Final = 10_000
+SCHEDULE_PAYLOAD_BYTES_MAX: Final = 64 * KIB
+SCHEDULE_TEXT_CHARACTERS_MAX: Final = 256
+JITTER_MS_MAX: Final = 1 * DAY_MS
+MISSED_RUNS_MAX: Final = 1_000
+"""Missed runs that a schedule with the policy `all` makes up for; older ones are skipped."""
+EVENTS_KEPT_MAX: Final = 50_000
+"""Newest events that a node keeps for subscribers who come back."""
+SUBSCRIPTIONS_MAX: Final = 1_000
+"""Subscriptions to events on one node."""
+EVENTS_PER_BATCH_MAX: Final = 200
+"""Events that one subscriber is told before others get their turn."""
+EVENTS_UNSENT_BYTES_MAX: Final = 64 * KIB
+"""Bytes on their way to a subscriber above which it is told no more until it has taken some."""
+EVENT_MARK_MS: Final = 2 * SECOND_MS
+"""How long a subscriber hears nothing at most: then it is told how far it is."""
+EVENTS_STALL_MS: Final = 20 * SECOND_MS
+"""How long a subscriber may take nothing of what it is told."""
+FORGOTTEN_KEPT_MAX: Final = 50_000
+"""Forgotten tasks that are told from tasks that never were; at least half as many."""
+
 MEMBERS_MAX: Final = 7
 """Nodes in the cluster; each more makes every commit slower."""
 

@@ -10,77 +10,231 @@ Three kinds:
 - a *call* is what a client asks for (`Call`): every command except `Lease`, whose call form
   `LeaseCall` can also wait, and the reads;
 - a *reply* answers a call (`Reply`).
+
+The types of fields are in `fields`, what a task, queue or schedule can be told in `options`, and
+control and its reads in `control`; this module names them all.
 """
 
-from enum import StrEnum
-from typing import Annotated, Final, TypeAlias
+from collections.abc import Iterator
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
 from raftq.protocol import limits
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Done,
+    Edit,
+    EnqueuePart,
+    EnqueueParts,
+    FireSchedule,
+    LimitStatus,
+    QueuesCall,
+    Reason,
+    ResultCall,
+    ScheduleList,
+    SchedulesCall,
+    ScheduleStatus,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    Settings,
+    SettingsCall,
+    Sweep,
+    Swept,
+    TasksCall,
+    Why,
+    WhyCall,
+)
+from raftq.protocol.fields import (
+    NAME_PATTERN,
+    WORKER_PATTERN,
+    AttemptsMax,
+    AttemptsMaxOrDefault,
+    BackoffKind,
+    BackoffMs,
+    ClusterId,
+    Consistency,
+    Count,
+    CrashesMax,
+    DelayMs,
+    ErrorText,
+    Index,
+    Instant,
+    Key,
+    LeaseCount,
+    LeaseMs,
+    MemberId,
+    MissedRuns,
+    OnConflict,
+    OnParentFailure,
+    Overlap,
+    Payload,
+    PeerAddress,
+    Priority,
+    Progress,
+    QueueName,
+    Queues,
+    RequestId,
+    ResultBytes,
+    ResultTtlMs,
+    ScheduleName,
+    SweepAction,
+    TaskId,
+    TaskIds,
+    TaskState,
+    TimeoutMs,
+    Token,
+    WaitMs,
+    WorkerName,
+)
+from raftq.protocol.options import (
+    AgeingMs,
+    Backoff,
+    Concurrency,
+    KeyLimit,
+    QueueChanges,
+    QueueSettings,
+    Quota,
+    Rate,
+    Schedule,
+    TaskFilter,
+    TaskOptions,
+    Weights,
+)
+from raftq.protocol.tasks import NewTask
 
-NAME_PATTERN: Final = r"^[A-Za-z0-9._-]{1,128}\Z"
-WORKER_PATTERN: Final = r"^[A-Za-z0-9._:@/-]{1,128}\Z"
-
-TaskId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
-"""A UUIDv7 made by the producer, as 16 bytes: enqueue is idempotent by it."""
-QueueName: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
-WorkerName: TypeAlias = Annotated[str, Meta(pattern=WORKER_PATTERN)]
-RequestId: TypeAlias = Annotated[str, Meta(pattern=WORKER_PATTERN)]
-MemberId: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
-PeerAddress: TypeAlias = Annotated[str, Meta(min_length=3, max_length=260)]
-"""`host:port`"""
-ClusterId: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Token: TypeAlias = Annotated[int, Meta(ge=1, le=limits.TOKEN_MAX)]
-"""Fencing token: one integer that grows over all leases of the cluster."""
-LeaseMs: TypeAlias = Annotated[int, Meta(ge=limits.LEASE_MS_MIN, le=limits.LEASE_MS_MAX)]
-DelayMs: TypeAlias = Annotated[int, Meta(ge=0, le=limits.DELAY_MS_MAX)]
-Priority: TypeAlias = Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)]
-AttemptsMax: TypeAlias = Annotated[int, Meta(ge=1, le=limits.ATTEMPTS_MAX_LIMIT)]
-Payload: TypeAlias = Annotated[bytes, Meta(max_length=limits.PAYLOAD_BYTES_MAX)]
-ResultBytes: TypeAlias = Annotated[bytes, Meta(max_length=limits.RESULT_BYTES_MAX)]
-ErrorText: TypeAlias = Annotated[str, Meta(max_length=limits.ERROR_TEXT_CHARACTERS_MAX)]
-LeaseCount: TypeAlias = Annotated[int, Meta(ge=1, le=limits.LEASES_PER_CALL_MAX)]
-WaitMs: TypeAlias = Annotated[int, Meta(ge=0, le=limits.WAIT_MS_MAX)]
-TimeoutMs: TypeAlias = Annotated[int, Meta(ge=1, le=limits.TIMEOUT_MS_MAX)]
-Queues: TypeAlias = Annotated[
-    list[QueueName], Meta(min_length=1, max_length=limits.QUEUES_PER_LEASE_MAX)
+__all__ = [
+    "NAME_PATTERN",
+    "WORKER_PATTERN",
+    "Ack",
+    "AckItem",
+    "AddMember",
+    "AgeingMs",
+    "Attempt",
+    "AttemptsMax",
+    "AttemptsMaxOrDefault",
+    "Backoff",
+    "BackoffKind",
+    "BackoffMs",
+    "Call",
+    "Cancel",
+    "ClusterCall",
+    "ClusterId",
+    "ClusterStatus",
+    "Command",
+    "CommandReply",
+    "Concurrency",
+    "Confirm",
+    "Consistency",
+    "ControlCommand",
+    "Count",
+    "CrashesMax",
+    "DelayMs",
+    "DeleteSchedule",
+    "Done",
+    "Edit",
+    "Enqueue",
+    "EnqueuePart",
+    "EnqueueParts",
+    "Enqueued",
+    "EnqueuedTask",
+    "Entry",
+    "EntryVersion",
+    "ErrorText",
+    "Extend",
+    "ExtendItem",
+    "Fail",
+    "FailItem",
+    "FireSchedule",
+    "FoundCluster",
+    "Founded",
+    "HelloReply",
+    "Index",
+    "Instant",
+    "Key",
+    "KeyLimit",
+    "Lease",
+    "LeaseCall",
+    "LeaseCount",
+    "LeaseMs",
+    "Leased",
+    "LeasedTask",
+    "LimitStatus",
+    "MemberId",
+    "MembersCall",
+    "MissedRuns",
+    "NewTask",
+    "NodeStatus",
+    "OnConflict",
+    "OnParentFailure",
+    "Overlap",
+    "Payload",
+    "PeerAddress",
+    "Priority",
+    "Progress",
+    "QueueCall",
+    "QueueChanges",
+    "QueueList",
+    "QueueName",
+    "QueueSettings",
+    "QueueStatus",
+    "Queues",
+    "QueuesCall",
+    "Quota",
+    "Rate",
+    "ReadCall",
+    "ReadReply",
+    "Reason",
+    "Rejected",
+    "RemoveMember",
+    "Reply",
+    "RequestId",
+    "Requeue",
+    "RequeueItem",
+    "ResultBytes",
+    "ResultCall",
+    "ResultTtlMs",
+    "Schedule",
+    "ScheduleList",
+    "ScheduleName",
+    "ScheduleStatus",
+    "SchedulesCall",
+    "SetLimit",
+    "SetQueue",
+    "SetQuota",
+    "SetSchedule",
+    "Settings",
+    "SettingsCall",
+    "Settled",
+    "SettledTask",
+    "Settlement",
+    "Sweep",
+    "SweepAction",
+    "Swept",
+    "TaskCall",
+    "TaskFilter",
+    "TaskId",
+    "TaskIds",
+    "TaskOptions",
+    "TaskPage",
+    "TaskState",
+    "TaskStatus",
+    "TasksCall",
+    "TimeoutMs",
+    "Token",
+    "TransferLeadership",
+    "WaitMs",
+    "Weights",
+    "Why",
+    "WhyCall",
+    "WorkerName",
 ]
 
-
-class TaskState(StrEnum):
-    """The states of a task; the legal moves between them are in `raftq.core.task`."""
-
-    SCHEDULED = "scheduled"
-    BLOCKED = "blocked"
-    READY = "ready"
-    LEASED = "leased"
-    DONE = "done"
-    DEAD = "dead"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-
-
-class Consistency(StrEnum):
-    """How fresh a read must be."""
-
-    LINEARIZABLE = "linearizable"
-    """Reflects every write acknowledged before the read began, on any node."""
-    STALE = "stale"
-    """What the answering node has applied."""
-
-
 # ---------------------------------------------------------------- parts of commands
-
-
-class NewTask(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A task to enqueue. `delay_ms` counts from the wall time of its log entry."""
-
-    id: TaskId
-    payload: Payload
-    priority: Priority = limits.PRIORITY_DEFAULT
-    delay_ms: DelayMs = 0
-    attempts_max: AttemptsMax = limits.ATTEMPTS_MAX_DEFAULT
 
 
 class AckItem(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -88,6 +242,8 @@ class AckItem(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fie
 
     token: Token
     result: ResultBytes | None = None
+    follow_ups: Annotated[list[EnqueuePart], Meta(max_length=limits.BATCHES_MAX)] = []
+    """Tasks to enqueue in the same log entry: with the result, or not at all."""
 
 
 class FailItem(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -95,6 +251,12 @@ class FailItem(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fi
 
     token: Token
     error: ErrorText
+    delay_ms: DelayMs | None = None
+    """The pause before the retry; None means the task's backoff."""
+    is_final: bool = False
+    """Whether no retry can help: the task is dead."""
+    is_crash: bool = False
+    """Whether the worker's process died of it: counted as a crash, not as a failure."""
 
 
 class RequeueItem(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -109,6 +271,8 @@ class ExtendItem(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_
 
     token: Token
     lease_ms: LeaseMs
+    progress: Progress | None = None
+    """What the worker has to say about how far it is; None leaves it as it is."""
 
 
 # ---------------------------------------------------------------- commands
@@ -172,8 +336,41 @@ class FoundCluster(Struct, array_like=True, frozen=True, tag=7, forbid_unknown_f
     cluster_id: ClusterId
 
 
-Command: TypeAlias = Enqueue | Lease | Ack | Fail | Requeue | Extend | FoundCluster
+ControlCommand: TypeAlias = (
+    EnqueueParts
+    | Cancel
+    | Confirm
+    | Edit
+    | Sweep
+    | SetQueue
+    | SetLimit
+    | SetQuota
+    | SetSchedule
+    | DeleteSchedule
+)
+"""What clients may send beyond the life cycle."""
+Command: TypeAlias = (
+    Enqueue | Lease | Ack | Fail | Requeue | Extend | FoundCluster | ControlCommand | FireSchedule
+)
 Settlement: TypeAlias = Ack | Fail | Requeue | Extend
+
+
+def new_tasks(command: Command) -> Iterator[NewTask]:
+    """Yield every task that a command may create."""
+    match command:
+        case Enqueue(tasks=tasks):
+            yield from tasks
+        case EnqueueParts(parts=parts):
+            for part in parts:
+                yield from part.tasks
+        case Ack(items=items):
+            for item in items:
+                for part in item.follow_ups:
+                    yield from part.tasks
+        case FireSchedule(task=task) if task is not None:
+            yield task
+        case _:
+            return
 
 
 EntryVersion: TypeAlias = Annotated[int, Meta(ge=0, le=2**16)]
@@ -215,6 +412,8 @@ class TaskCall(Struct, array_like=True, frozen=True, tag=103, forbid_unknown_fie
 
     task_id: TaskId
     consistency: Consistency = Consistency.LINEARIZABLE
+    min_index: Index = 0
+    """See `ResultCall`."""
 
 
 class QueueCall(Struct, array_like=True, frozen=True, tag=104, forbid_unknown_fields=True):
@@ -226,6 +425,19 @@ class QueueCall(Struct, array_like=True, frozen=True, tag=104, forbid_unknown_fi
 
 class ClusterCall(Struct, array_like=True, frozen=True, tag=105, forbid_unknown_fields=True):
     """Read what the answering node knows about the cluster."""
+
+
+ReadCall: TypeAlias = (
+    TaskCall
+    | QueueCall
+    | ResultCall
+    | TasksCall
+    | WhyCall
+    | QueuesCall
+    | SettingsCall
+    | SchedulesCall
+)
+"""What a node answers from its machine."""
 
 
 class AddMember(Struct, array_like=True, frozen=True, tag=106, forbid_unknown_fields=True):
@@ -258,8 +470,8 @@ Call: TypeAlias = (
     | Fail
     | Requeue
     | Extend
-    | TaskCall
-    | QueueCall
+    | ControlCommand
+    | ReadCall
     | ClusterCall
     | MembersCall
 )
@@ -295,9 +507,11 @@ class SettledTask(Struct, array_like=True, frozen=True, gc=False):
 
 
 class Enqueued(Struct, array_like=True, frozen=True, tag=1):
-    """Answers `Enqueue`, in the order of its tasks."""
+    """Answers `Enqueue` and `EnqueueParts`, in the order of their tasks."""
 
     tasks: list[EnqueuedTask]
+    index: int = 0
+    """The log index of the entry; a read that gives it as `min_index` sees these tasks."""
 
 
 class Leased(Struct, array_like=True, frozen=True, tag=2):
@@ -312,9 +526,11 @@ class Leased(Struct, array_like=True, frozen=True, tag=2):
 
 
 class Settled(Struct, array_like=True, frozen=True, tag=3):
-    """Answers `Ack`, `Fail`, `Requeue`, `Extend`, in the order of their items."""
+    """Answers `Ack`, `Fail`, `Requeue`, `Extend`, `Cancel`, `Confirm`, `Edit`, in the order of
+    their items."""
 
     items: list[SettledTask]
+    index: int = 0
 
 
 class Rejected(Struct, array_like=True, frozen=True, tag=4):
@@ -322,6 +538,20 @@ class Rejected(Struct, array_like=True, frozen=True, tag=4):
 
     code: str
     message: str
+    retry_after_ms: int = 0
+    """When another try may succeed; 0 if none can tell."""
+
+
+class Attempt(Struct, array_like=True, frozen=True, gc=False):
+    """One run of a task that did not succeed."""
+
+    number: int
+    worker: str
+    began_at_ms: int
+    ended_at_ms: int
+    end: str
+    """`failed`, `crashed`, `lease ran out` or `cancelled`."""
+    error: str
 
 
 class TaskStatus(Struct, array_like=True, frozen=True, tag=103):
@@ -346,6 +576,20 @@ class TaskStatus(Struct, array_like=True, frozen=True, tag=103):
     not_before_at_ms: int
     enqueued_at_ms: int
     finished_at_ms: int | None
+    history: list[Attempt] = []
+    """The newest attempts that did not succeed, oldest first."""
+    progress: bytes | None = None
+    """What the newest lease told last."""
+    worker: str | None = None
+    """Who runs it, or ran it last, if that is known."""
+    options: TaskOptions | None = None
+    sequence: int = 0
+    """Its place among all tasks of the cluster, from 1."""
+    applied_index: int = 0
+    """The log index of the state that this was read from."""
+    lag_ms: int | None = None
+    """Of a stale read: how long ago this node last heard that it was up to date, at most; None if
+    the read is not stale."""
 
 
 class QueueStatus(Struct, array_like=True, frozen=True, tag=104):
@@ -354,6 +598,27 @@ class QueueStatus(Struct, array_like=True, frozen=True, tag=104):
     queue: QueueName
     enqueued: int
     counts: dict[str, int]
+    settings: QueueSettings = QueueSettings()
+    payload_bytes: int = 0
+    """Of unfinished tasks."""
+    oldest_ready_at_ms: int | None = None
+    """When the task that is given out next became ready."""
+
+
+class QueueList(Struct, array_like=True, frozen=True, tag=113):
+    """Answers `QueuesCall`, oldest queue first."""
+
+    queues: list[QueueStatus]
+
+
+class TaskPage(Struct, array_like=True, frozen=True, tag=111):
+    """Answers `TasksCall`."""
+
+    tasks: list[TaskStatus]
+    matched: int
+    """How many of those looked at match; more than `tasks` if only counted."""
+    next_after: int | None
+    """What the next call must give as `after`; None if all were looked at."""
 
 
 class NodeStatus(Struct, array_like=True, frozen=True):
@@ -390,8 +655,11 @@ class Founded(Struct, array_like=True, frozen=True, tag=7):
     cluster_id: str
 
 
-CommandReply: TypeAlias = Enqueued | Leased | Settled | Rejected | Founded
-Reply: TypeAlias = CommandReply | TaskStatus | QueueStatus | ClusterStatus
+CommandReply: TypeAlias = Enqueued | Leased | Settled | Rejected | Founded | Done | Swept
+ReadReply: TypeAlias = (
+    TaskStatus | QueueStatus | TaskPage | QueueList | Why | Settings | ScheduleList
+)
+Reply: TypeAlias = CommandReply | ReadReply | ClusterStatus
 
 
 # ---------------------------------------------------------------- the native hello

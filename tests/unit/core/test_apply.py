@@ -72,7 +72,7 @@ MALFORMED = {
     "no tasks": raw(ENTRY_VERSION, 0, 0, [[1, "q", EMPTY]]),
     "a priority over 9": raw(ENTRY_VERSION, 0, 0, [[1, "q", [[task_id(9), b"", 10]]]]),
     "a negative delay": raw(ENTRY_VERSION, 0, 0, [[1, "q", [[task_id(9), b"", 5, -1]]]]),
-    "no attempts": raw(ENTRY_VERSION, 0, 0, [[1, "q", [[task_id(9), b"", 5, 0, 0]]]]),
+    "negative attempts": raw(ENTRY_VERSION, 0, 0, [[1, "q", [[task_id(9), b"", 5, 0, -1]]]]),
     "a negative token": raw(ENTRY_VERSION, 0, 0, [[3, [[-1, None]]]]),
     "a token over 63 bits": raw(ENTRY_VERSION, 0, 0, [[3, [[2**63, None]]]]),
     "a count of 0": raw(ENTRY_VERSION, 0, 0, [[2, ["q"], 0, 1_000, "w", "r"]]),
@@ -221,6 +221,4 @@ def test_an_illegal_move_is_refused_by_the_state() -> None:
     state = State(PayloadsInMemory())
     queue = state.add_queue("q")
     with pytest.raises(AssertionError, match="illegal move"):
-        state._move(  # pyright: ignore[reportPrivateUsage]
-            queue, TaskState.READY, TaskState.DONE
-        )
+        state.count(queue, TaskState.READY, TaskState.DONE)

@@ -7,7 +7,8 @@ from typing import cast
 
 import msgspec
 import pytest
-from tests.support.machines import LEASE_MS, Driver
+from msgspec import structs
+from tests.support.machines import LEASE_MS, Driver, task_id
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
@@ -93,9 +94,12 @@ def test_a_dump_of_format_1_is_still_read() -> None:
     lines = (Path(__file__).parent / "dump_of_format_1.txt").read_text().split()
     loaded = Machine.load([b64decode(line) for line in lines])
     loaded.check_invariants()
-    assert (loaded.state_hash, loaded.content_hash()) == driver.hashes()
-    assert list(loaded.dump()) == list(driver.machine.dump())
-    assert go_on(Driver(loaded)) == go_on(driver)
+    assert loaded.state_hash == driver.machine.state_hash
+    for number in range(20):
+        known, found = driver.machine.task(task_id(number)), loaded.task(task_id(number))
+        # Of attempts it has the errors only.
+        assert found == (known and structs.replace(known, history=found.history if found else []))
+    assert go_on(Driver(loaded))[:-1] == go_on(driver)[:-1]  # The last is of the content.
 
 
 def test_an_empty_state_survives() -> None:
@@ -145,7 +149,7 @@ def test_every_missing_chunk_of_the_state_but_a_worker_s_requests_is_noticed() -
 def test_every_doubled_chunk_of_tasks_or_lines_is_noticed() -> None:
     chunks = _chunks()
     for position, chunk in enumerate(chunks):
-        if chunk[0] in (0, 2, 3, 4):
+        if chunk[0] in (0, 2, 4, 7, 8):
             with pytest.raises(CorruptRecord):
                 _load([*chunks[: position + 1], *chunks[position:]])
 
@@ -173,8 +177,8 @@ def _set(state: str, position: int, value: object) -> Callable[[list[Chunk]], No
 
 def _line_with(state: str) -> Callable[[list[Chunk]], None]:
     def change(chunks: list[Chunk]) -> None:
-        line = next(chunk for chunk in chunks if chunk[0] == 3 and len(cast("list[int]", chunk[2])))
-        cast("list[int]", line[2])[0] = cast("int", _row(chunks, state)[0])
+        part = next(cast("list[object]", chunk[2]) for chunk in chunks if chunk[0] == 8)
+        cast("list[int]", part[2])[0] = cast("int", _row(chunks, state)[0])
 
     return change
 

@@ -43,7 +43,7 @@ def own(tasks: Tasks, *sequences: int) -> None:
 
 
 def add(tasks: Tasks, first: int, *batch: NewTask, queue_number: int = 0) -> bool:
-    if not tasks.add_ids(first, batch):
+    if not tasks.add_ids(first, [each.id for each in batch]):
         return False
     tasks.add(first, batch, [0] * len(batch), queue_number, 1_000)
     return True
@@ -65,7 +65,7 @@ def test_a_row_says_all_that_a_task_is() -> None:
     tasks = Tasks(names)
     at_ms = 2**53
     sequence = 10**9
-    assert tasks.add_ids(sequence, [largest])
+    assert tasks.add_ids(sequence, [largest.id])
     tasks.add(sequence, [largest], [2**32 - 1], limits.QUEUES_MAX - 1, at_ms)
     expected = Task(
         sequence,

@@ -100,7 +100,7 @@ BAD: list[tuple[str, list[object]]] = [
     ("enqueue", ["q", [[ID, b"", True]]]),
     ("enqueue", ["q", [[ID, b"", 5, limits.DELAY_MS_MAX + 1]]]),
     ("enqueue", ["q", [[ID, b"", 5, 2**64 - 1]]]),
-    ("enqueue", ["q", [[ID, b"", 5, 0, 0]]]),
+    ("enqueue", ["q", [[ID, b"", 5, 0, -1]]]),
     ("enqueue", ["q", [[ID, b"", 5, 0, limits.ATTEMPTS_MAX_LIMIT + 1]]]),
     ("enqueue", ["q", [[ID, b"", 5, 0, 1, "more"]]]),
     ("enqueue", ["q", [[ID, b""]], "more"]),

@@ -12,7 +12,7 @@ from google_crc32c import value as crc32c
 
 from raftq.consensus.payloads.caches import Blocks
 from raftq.protocol import codec
-from raftq.protocol.messages import Enqueue
+from raftq.protocol.messages import new_tasks
 
 
 class EntryPayloads:
@@ -68,6 +68,5 @@ class EntryPayloads:
     def _payloads_in(self, index: int) -> Iterator[tuple[bytes, bytes]]:
         entry = codec.decode_entry(self._command_at(index)[1:])  # The first byte is its type.
         for command in entry.commands:
-            if isinstance(command, Enqueue):
-                for task in command.tasks:
-                    yield task.id, task.payload
+            for task in new_tasks(command):
+                yield task.id, task.payload
