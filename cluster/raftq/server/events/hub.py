@@ -28,6 +28,7 @@ _STEPS_PER_ROUND: Final = 5_000
 _EVENTS_PER_ROUND: Final = 1_000
 """Events that all subscribers together are told in a round: about 2 ms with their encoding."""
 _MARK_SECONDS: Final = limits.EVENT_MARK_MS / 1_000
+_WATCH_SECONDS: Final = 1.0
 _UNREADY_SECONDS: Final = 3.0
 """How long a node may be without a leader, or behind, before its subscribers go elsewhere: an
 election is shorter."""
@@ -209,7 +210,7 @@ class EventHub:
         subscription = Subscription(self, cursor, stands)
         self._subscriptions[subscription] = None
         if self._watch is None:
-            self._watch = self._loop.call_later(1.0, self._watch_over)
+            self._watch = self._loop.call_later(_WATCH_SECONDS, self._watch_over)
         return subscription
 
     def _check_open(self) -> None:
@@ -295,7 +296,7 @@ class EventHub:
 
     def _watch_over(self) -> None:
         """Send subscribers elsewhere when this node has learned nothing new for too long."""
-        self._watch = self._loop.call_later(1.0, self._watch_over)
+        self._watch = self._loop.call_later(_WATCH_SECONDS, self._watch_over)
         reason = self._unready()
         if reason is not None:
             self._end_all(NotReady(reason))
