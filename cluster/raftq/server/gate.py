@@ -84,6 +84,14 @@ class Gate:
         if path.partition("?")[0] not in self._open_paths:
             self.admit(_bearer(authorization), "http", host)
 
+    def granted(self, authorization: str | None) -> Grant | None:
+        """Return what an HTTP request that was let in was granted, for `stands`.
+
+        Raises:
+            Forbidden: Its token does not count any more.
+        """
+        return None if self.tokens is None else self.tokens.check(_bearer(authorization))
+
     def stands(self, grant: Grant | None) -> bool:
         """Tell whether what a client was let in by is still granted."""
         return self.tokens is None or (grant is not None and self.tokens.grants(grant))

@@ -40,11 +40,11 @@ THREE = (
 
 def test_each_event_has_its_entry_its_number_in_it_and_the_time() -> None:
     assert everything(Cursor(filled(*THREE), Position(0), ALL)) == [
-        TaskEvent(2, 0, 2_000, *numbered(1), "a", READY),
-        TaskEvent(2, 1, 2_000, *numbered(2), "a", READY),
-        TaskEvent(2, 2, 2_000, *numbered(3), "b", READY),
-        TaskEvent(5, 0, 5_000, *numbered(1), "a", LEASED),
-        TaskEvent(5, 1, 5_000, *numbered(1), "a", DONE),
+        TaskEvent(2, 0, 2_000, numbered(1)[0], "a", READY),
+        TaskEvent(2, 1, 2_000, numbered(2)[0], "a", READY),
+        TaskEvent(2, 2, 2_000, numbered(3)[0], "b", READY),
+        TaskEvent(5, 0, 5_000, numbered(1)[0], "a", LEASED),
+        TaskEvent(5, 1, 5_000, numbered(1)[0], "a", DONE),
     ]
 
 
