@@ -41,6 +41,7 @@ SEEDS: dict[str, tuple[str, int, int]] = {
     "grace-period": ("steady", 3, 0),
     "cluster-time": ("clock-steps", 3, 1),
     "clock-quorum": ("unheard", 3, 30),
+    "clock-round-trip": ("slow-links", 3, 0),
     "carried-time": ("two-clocks", 3, 0),
     "lease-backlog": ("silence", 3, 7),
     "retry-memory": ("short-memory", 3, 0),

@@ -10,6 +10,12 @@ heartbeat. One clock that is wrong by a day therefore moves nothing: as the lead
 start delayed tasks a day early, and, since the machine never lets wall time go back, hold up
 those that come after for a day. A leader proposes nothing before it has heard a majority's clocks.
 
+A voter reads its clock somewhere between the heartbeat and the arrival of its reply, so it is known
+only to within that round trip: each clock is an interval. As far as the intervals leave a choice,
+the leader's own clock counts. If the arrival counted, a slow link would hold wall time back, and a
+task that is delayed meanwhile would start early by as long as wall time jumps when the link, or the
+leader, is another.
+
 Wall time goes on by monotonic time while the median is behind what was reached: replies that were
 late, or, of the two nodes that are left, one with a clock that is behind. If it stood still, a task
 that is delayed meanwhile would start early, by as long as wall time jumps when it is right again.
@@ -27,7 +33,8 @@ CARRIED_PACE: Final = 0.99
 """How fast wall time goes on by monotonic time alone: a little slow, so that time that was too far
 ahead is caught up with some day, and a clock that runs fast makes no task early."""
 WRONG_BY_MS: Final = 1_000
-"""Clocks that differ by more than this are not both right."""
+"""Clocks that differ by more than this are not both right. Nor does a reply that took longer vouch
+for a clock that is further ahead of it."""
 GRACE_MS: Final = 2_000.0
 
 
@@ -51,8 +58,9 @@ class LeaderClock:
         self._majority = majority
         self._reached: tuple[int, float] | None = None
         """The newest wall time that was applied here, and when in milliseconds of this node."""
-        self._heard: dict[str, float] = {}
-        """Of each voter: its wall clock less this node's monotonic one, which nobody steps."""
+        self._heard: dict[str, tuple[float, float]] = {}
+        """Of each voter, the least and the most that its wall clock can be, less this node's
+        monotonic one, which nobody steps."""
         self._looked_at: float | None = None
         self._grace_ms = 0.0
         self._pending_ms = 0.0
@@ -90,9 +98,20 @@ class LeaderClock:
         """This node's wall clock, milliseconds since 1970."""
         return self._wall_ms()
 
-    def heard(self, voter: str, wall_at_ms: int) -> None:
-        """Note the wall clock that a voter told just now."""
-        self._heard[voter] = wall_at_ms - self._monotonic() * 1_000
+    def heard(self, voter: str, wall_at_ms: int, round_trip_ms: float) -> None:
+        """Note the wall clock that a voter told in a reply that arrived just now.
+
+        Args:
+            voter: Who told it.
+            wall_at_ms: What it read.
+            round_trip_ms: How long ago it was asked; infinite if that is not known any more.
+        """
+        low = wall_at_ms - self._monotonic() * 1_000
+        high = low + min(round_trip_ms, WRONG_BY_MS)
+        known = self._heard.get(voter, (low, high))
+        narrowed = max(low, known[0]), min(high, known[1])
+        # An older reading that contradicts this one was of a clock that has been set since.
+        self._heard[voter] = narrowed if narrowed[0] <= narrowed[1] else (low, high)
 
     def keep(self, voters: Collection[str]) -> None:
         """Forget the clocks of everybody else: who was removed counts no longer."""
@@ -117,12 +136,16 @@ class LeaderClock:
         the wall time reached so far.
         """
         now_ms = self._monotonic() * 1_000
-        clocks = sorted([self._wall_ms(), *(int(now_ms + each) for each in self._heard.values())])
-        median, other = clocks[(len(clocks) - 1) // 2], clocks[len(clocks) // 2]
+        own = self._wall_ms()
+        lows = sorted([own, *(int(now_ms + low) for low, _ in self._heard.values())])
+        highs = sorted([own, *(int(now_ms + high) for _, high in self._heard.values())])
+        first, second = (len(lows) - 1) // 2, len(lows) // 2
+        median = _between(lows[first], highs[first], own)
         if self._reached is None:
             return median
         wall_at_ms, reached_ms = self._reached
         carried = wall_at_ms + int(CARRIED_PACE * (now_ms - reached_ms))
+        other = _between(lows[second], highs[second], own)
         if other - median > WRONG_BY_MS and abs(other - carried) < abs(median - carried):
             median = other
         return max(median, carried)
@@ -135,3 +158,10 @@ class LeaderClock:
         # leases that this one grants by time that passed before they were granted.
         self._pending_ms -= pending_ms
         return min(pending_ms, limits.LEASE_TIME_STEP_MAX_MS), self.wall_ms
+
+
+def _between(low: int, high: int, own: int) -> int:
+    """Return what a clock that is known to within an interval is taken for: the own one, or the end
+    that is nearer to it; the early end if the own one is wrong."""
+    nearest = min(max(own, low), high)
+    return nearest if own - nearest <= WRONG_BY_MS else low

@@ -1,6 +1,7 @@
 """Who may lead, and when a leader may answer a read."""
 
 from collections.abc import Collection
+from math import inf
 
 import pytest
 
@@ -15,7 +16,7 @@ from raftq.consensus.peers.messages import (
     TermNote,
     TimeoutNow,
 )
-from raftq.consensus.raft.elector import ElectionTimes, Elector
+from raftq.consensus.raft.elector import ROUNDS_TIMED_MAX, ElectionTimes, Elector
 from raftq.consensus.raft.roll import fixed_roll
 
 TIMES = ElectionTimes(timeout=0.5, heartbeat=0.1)
@@ -63,9 +64,11 @@ class FakeClocks:
 
     def __init__(self) -> None:
         self.told: dict[str, int] = {}
+        self.round_trips_ms: list[float] = []
 
-    def heard(self, voter: str, wall_at_ms: int) -> None:
+    def heard(self, voter: str, wall_at_ms: int, round_trip_ms: float) -> None:
         self.told[voter] = wall_at_ms
+        self.round_trips_ms.append(round_trip_ms)
 
     def keep(self, voters: Collection[str]) -> None:
         self.told = {voter: told for voter, told in self.told.items() if voter in voters}
@@ -245,6 +248,23 @@ def test_answers_of_another_term_confirm_nothing(node: Node) -> None:
     node.elector.tick()
     node.elector.on_message("n2", HeartbeatReply(4, 2, WALL_MS))
     assert answers == []
+
+
+def test_a_voters_clock_comes_with_the_time_that_its_answer_took(node: Node) -> None:
+    node.become_leader()
+    node.now += 0.25
+    node.elector.on_message("n2", HeartbeatReply(5, 1, WALL_MS))
+    assert node.clocks.round_trips_ms == [pytest.approx(250)]
+
+
+def test_an_answer_to_a_round_of_long_ago_took_nobody_knows_how_long(node: Node) -> None:
+    node.become_leader()
+    for _ in range(ROUNDS_TIMED_MAX):
+        node.elector.confirm_read(lambda _done: None)
+        node.elector.tick()
+    node.elector.on_message("n2", HeartbeatReply(5, 1, WALL_MS))
+    node.elector.on_message("n2", HeartbeatReply(5, 2, WALL_MS))
+    assert node.clocks.round_trips_ms == [inf, 0]
 
 
 def test_the_clock_of_a_voter_that_was_removed_is_forgotten(node: Node) -> None:

@@ -10,7 +10,7 @@ from raftq.consensus.raft.members import Member, MemberList
 from raftq.consensus.raft.probation import Memory
 from raftq.storage.snapshots import SnapshotMeta
 from raftq.testing.sim.node import ObservedReplica
-from raftq.testing.sim.observer import NodeWatch, Observer
+from raftq.testing.sim.observer import RIGHT_CLOCKS_MS, NodeWatch, Observer
 from raftq.testing.sim.world import WALL_AT_MS, World
 
 THREE = MemberList.of_voters({"n1": "a:1", "n2": "b:1", "n3": "c:1"})
@@ -42,8 +42,8 @@ class FakeLog:
 class Bench:
     """Nodes as an observer sees them; n1 leads term 2."""
 
-    def __init__(self, members: MemberList = THREE) -> None:
-        self.observer = Observer(World("observer"), wall_error_ms=50.0)
+    def __init__(self, members: MemberList = THREE, wall_error_ms: float = RIGHT_CLOCKS_MS) -> None:
+        self.observer = Observer(World("observer"), wall_error_ms)
         self._members = members
 
     def node(
@@ -142,6 +142,20 @@ def test_wall_time_is_hardly_ahead_of_the_true_time() -> None:
     assert not bench.rules()
     bench.observer.on_time("n1", WALL_AT_MS + 51)
     assert bench.rules() == ["time-ahead"]
+
+
+def test_entries_are_hardly_stamped_with_a_time_that_was() -> None:
+    bench = Bench()
+    bench.observer.on_stamp(WALL_AT_MS - 50)
+    assert not bench.rules()
+    bench.observer.on_stamp(WALL_AT_MS - 51)
+    assert bench.rules() == ["time-behind"]
+
+
+def test_wall_time_may_be_behind_where_a_clock_was_set_wrong() -> None:
+    bench = Bench(wall_error_ms=2_500)
+    bench.observer.on_stamp(WALL_AT_MS - 60_000)
+    assert not bench.rules()
 
 
 def test_a_machines_times_do_not_go_back() -> None:

@@ -11,7 +11,8 @@ Times are seconds of the injected clock.
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from math import inf
+from typing import Final, Protocol
 
 from raftq.consensus.peers.messages import (
     AppendEntries,
@@ -27,6 +28,9 @@ from raftq.consensus.peers.messages import (
     TimeoutNow,
 )
 from raftq.consensus.raft.roll import Roll, fixed_roll
+
+ROUNDS_TIMED_MAX: Final = 1_000
+"""Heartbeat rounds whose time of sending is kept; a reply to an older one took long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,10 @@ class VoterClocks(Protocol):
         """This node's wall clock, milliseconds since 1970."""
         ...
 
-    def heard(self, voter: str, wall_at_ms: int) -> None: ...
+    def heard(self, voter: str, wall_at_ms: int, round_trip_ms: float) -> None:
+        """Note the clock that a reply told, which arrived so long after it was asked for."""
+        ...
+
     def keep(self, voters: Collection[str]) -> None:
         """Forget the clocks of everybody else."""
         ...
@@ -153,6 +160,8 @@ class Elector:
         self._grants: set[str] = set()
         self._led_term: int | None = None
         self._heartbeat_round = 0
+        self._sent_at: dict[int, float] = {}
+        """When each of the newest heartbeat rounds was sent."""
         self._next_heartbeat_at = 0.0
         self._confirmed: dict[str, int] = {}
         self._reads: deque[_Read] = deque()
@@ -205,6 +214,8 @@ class Elector:
     def _send_heartbeats(self, now: float) -> None:
         self._next_heartbeat_at = now + self._times.heartbeat
         self._heartbeat_round += 1
+        self._sent_at[self._heartbeat_round] = now
+        self._sent_at.pop(self._heartbeat_round - ROUNDS_TIMED_MAX, None)
         for peer in self.roll.others:
             self._send(peer, Heartbeat(self._raft.term, self._heartbeat_round))
 
@@ -309,7 +320,8 @@ class Elector:
                 is_counted = peer in self.roll.counted
                 if is_counted and raft.is_leader and term == raft.term == self._led_term:
                     self._confirmed[peer] = max(round_, self._confirmed.get(peer, 0))
-                    self._clocks.heard(peer, wall_at_ms)
+                    round_trip = self._clock() - self._sent_at.get(round_, -inf)
+                    self._clocks.heard(peer, wall_at_ms, round_trip * 1_000)
                     raft.touch(peer)
                     self._finish_reads()
             case TermNote(term=term):

@@ -1,6 +1,7 @@
 """Scenarios about time: a wall clock that is wrong, two that disagree, and long silence."""
 
 import asyncio
+from itertools import permutations
 from typing import Final
 
 from raftq.testing.sim.cluster import SimCluster
@@ -34,6 +35,23 @@ async def clock_steps(cluster: SimCluster) -> None:
         elif cluster.random.random() < 0.3:
             await freeze(cluster, cluster.random.uniform(0.3, 1.5))
         await pause(cluster, 0.4)
+
+
+async def slow_links(cluster: SimCluster) -> None:
+    """A leader dies, and the next one hears the only other clock over a slow link, for a while: a
+    clock that is heard late holds no wall time back, so that no delay ends early afterwards."""
+    await asyncio.sleep(1.0)
+    for _ in range(4):
+        leader = await the_leader(cluster)
+        if leader is None:
+            return
+        for first, second in permutations(others(cluster, leader), 2):
+            cluster.network.slow[first.name, second.name] = cluster.random.uniform(0.06, 0.12)
+        leader.kill()
+        await asyncio.sleep(cluster.random.uniform(1.0, 1.5))
+        cluster.network.slow.clear()
+        leader.start()
+        await asyncio.sleep(cluster.random.uniform(0.3, 0.6))
 
 
 async def two_clocks(cluster: SimCluster) -> None:

@@ -25,7 +25,7 @@ from raftq.testing.sim.disk import ProcessFiles
 from raftq.testing.sim.loop import Clock, Process, new_process
 from raftq.testing.sim.network import HostNetwork, SimNetwork
 from raftq.testing.sim.node import NATIVE_PORT, NodeSettings, SimNode
-from raftq.testing.sim.observer import Observer, patches
+from raftq.testing.sim.observer import RIGHT_CLOCKS_MS, Observer, patches
 from raftq.testing.sim.patching import patched
 from raftq.testing.sim.seams import replaced
 from raftq.testing.sim.world import World
@@ -49,7 +49,7 @@ class Plan:
     """How long the faults go on."""
     settings: NodeSettings = field(default_factory=NodeSettings)
     load: Load = field(default_factory=Load)
-    wall_error_ms: float = 50.0
+    wall_error_ms: float = RIGHT_CLOCKS_MS
     """The most that the cluster's wall time is wrong; see `checks.Bounds`."""
     limits: Mapping[str, int] = field(default_factory=dict[str, int])
     """Limits that are other in this run, besides `seams.OTHER_LIMITS`."""
@@ -170,6 +170,7 @@ class SimCluster:
             quick_ms=4.5,
         )
         self.violations += self.observer.violations
+        self.violations += self.observer.words.judge(self.observer.facts.events)
         try:
             self.violations += check_all(self.history, self.observer.facts, bounds)
         except StorageError as error:

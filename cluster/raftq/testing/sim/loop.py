@@ -199,7 +199,7 @@ class Process(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.Handle:
         """Run a callback in the next turn."""
-        handle = asyncio.Handle(callback, args, self, context or self._context)
+        handle = asyncio.Handle(callback, args, self, self._context if context is None else context)
         self._post(handle)
         return handle
 
@@ -221,7 +221,9 @@ class Process(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run a callback at an instant of this process's clock."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context or self._context)
+        handle = asyncio.TimerHandle(
+            when, callback, args, self, self._context if context is None else context
+        )
 
         def fire() -> None:
             if not handle.cancelled():

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from google_crc32c import value as crc32c
 
-from raftq.consensus.leader_clock import GRACE_MS
+from raftq.consensus.leader_clock import GRACE_MS, LeaderClock
 from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.members import MemberList
 from raftq.consensus.raft.probation import Memory
@@ -29,8 +29,11 @@ from raftq.testing.facts import (
 )
 from raftq.testing.sim.node import ObservedReplica, SimNode
 from raftq.testing.sim.patching import Patch, original
+from raftq.testing.sim.words import Words
 from raftq.testing.sim.world import WALL_AT_MS, World
 
+RIGHT_CLOCKS_MS: Final = 50.0
+"""The most by which wall time is wrong, either way, where a scenario sets no clock wrong."""
 _GRACE_MS: Final = GRACE_MS * 0.95
 """The true time, at least, of a leader's grace period: its clock may run 2 % fast."""
 _SEEN_EVERY_SECONDS: Final = 0.25
@@ -52,6 +55,7 @@ class Observer:
         self.violations: list[Violation] = []
         """What no record shows."""
         self.watches: dict[str, NodeWatch] = {}
+        self.words = Words()
 
     def on_started(self, node: SimNode) -> None:
         """Watch a node's new process."""
@@ -71,6 +75,16 @@ class Observer:
         if ahead_ms > self.wall_error_ms:
             text = f"wall time of {node} is {ahead_ms:.0f} ms ahead (at {self.world.now_ms:.1f} ms)"
             self._violate("time-ahead", text)
+
+    def on_stamp(self, wall_at_ms: int) -> None:
+        """A leader stamps an entry: not with a time that was, or a delay that begins with it ends
+        early when wall time is right again."""
+        if self.wall_error_ms > RIGHT_CLOCKS_MS:
+            return  # Of two clocks that disagree, the one that is behind counts to begin with.
+        behind_ms = WALL_AT_MS + self.world.now_ms - wall_at_ms
+        if behind_ms > RIGHT_CLOCKS_MS:
+            text = f"an entry was stamped {behind_ms:.0f} ms behind (at {self.world.now_ms:.1f} ms)"
+            self._violate("time-behind", text)
 
     def on_cut(self, log: RaftLog, position: int) -> None:
         """A node cuts off the end of its log: never entries that its leader has, too."""
@@ -319,11 +333,17 @@ def patches(observer: Observer) -> list[Patch]:
         Callable[[Engine, MemberList, Callable[[bool], None]], None],
         original(Engine, "propose_members"),
     )
+    stamp = cast(Callable[[LeaderClock], tuple[int, int]], original(LeaderClock, "stamp"))
     delete = cast(Callable[[RaftLog, int], None], original(RaftLog, "deleteEntriesFrom"))
 
     def watched_expire(state: State, task: Task) -> None:
         observer.on_expired(task)
         expire(state, task)
+
+    def watched_stamp(clock: LeaderClock) -> tuple[int, int]:
+        stamped = stamp(clock)
+        observer.on_stamp(stamped[1])
+        return stamped
 
     def watched_delete(log: RaftLog, position: int) -> None:
         observer.on_cut(log, position)
@@ -339,7 +359,9 @@ def patches(observer: Observer) -> list[Patch]:
         propose(engine, members, done)
 
     return [
+        *observer.words.patches(),
         (State, "_expire", watched_expire),
+        (LeaderClock, "stamp", watched_stamp),
         (RaftLog, "deleteEntriesFrom", watched_delete),
         (Engine, "propose_members", watched_propose),
         (SnapshotStore, "_make_current", watched_make_current),

@@ -275,6 +275,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         clock_trials.two_clocks,
         replace(_CLOCKS, wall_error_ms=clock_trials.TWO_RESTARTS_MS),
     ),
+    "slow-links": Scenario(
+        "clocks are heard late, and on time again",
+        clock_trials.slow_links,
+        replace(_PLAN, load=Load(delay_max=0.8)),
+    ),
     "unheard": Scenario(
         "a leader with a wrong clock loses its connections before it hears another",
         clock_trials.unheard,

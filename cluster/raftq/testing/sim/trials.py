@@ -165,6 +165,11 @@ async def no_majority(cluster: SimCluster) -> None:
         for node in cluster.nodes:
             node.disk.slowness = cluster.random.choice((1.0, 60.0))
         await asyncio.sleep(1.5)
+        leader = await the_leader(cluster)
+        if leader is not None:  # Entries reach the others, and their acks do not come back.
+            for other in others(cluster, leader):
+                cluster.network.block(other.name, leader.name)
+            await asyncio.sleep(cluster.random.uniform(0.02, 0.1))
         breaks = cluster.random.random() < 0.6
         for node in cluster.nodes:
             for other in others(cluster, node):

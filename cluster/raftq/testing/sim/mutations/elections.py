@@ -122,6 +122,16 @@ def _clock_quorum() -> list[Patch]:
     return [(LeaderClock, "is_known", property(lambda _: True))]
 
 
+def _clock_round_trip() -> list[Patch]:
+    heard = cast("Callable[..., None]", original(LeaderClock, "heard"))
+
+    def on_arrival(self: Inside, voter: str, wall_at_ms: int, _round_trip_ms: float) -> None:
+        self._heard.pop(voter, None)
+        heard(self, voter, wall_at_ms, 0.0)
+
+    return [(LeaderClock, "heard", on_arrival)]
+
+
 def _carried_time() -> list[Patch]:
     def applied(self: Inside, wall_now_ms: int) -> None:
         """Forget what was reached, so that the median alone counts."""
@@ -196,6 +206,11 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "clock-quorum": Mutation(
         "a leader proposes before it knows a majority's clocks", _clock_quorum, ("unheard",)
+    ),
+    "clock-round-trip": Mutation(
+        "a voter's clock counts as read when its reply arrives",
+        _clock_round_trip,
+        ("slow-links",),
     ),
     "carried-time": Mutation(
         "wall time stands still while the median is behind what was reached",
