@@ -151,6 +151,14 @@ class FakeReplica:
             self._listener.on_applied(applied)
         return applied
 
+    def install(self, *entries: list[Command]) -> None:
+        """Come to the state after some entries by a snapshot: nobody is told of them."""
+        listener, self._listener = self._listener, None
+        for commands in entries:
+            self.apply(commands)
+        self._listener = listener
+        self.base_index = self._index
+
     def lead(self, is_leader: bool) -> None:
         """Gain or lose leadership; what waits to be committed is lost with it."""
         self._is_leader = is_leader

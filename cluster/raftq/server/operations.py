@@ -1,6 +1,7 @@
 """Every operation of the HTTP API: its path, what it takes and what it answers."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
@@ -202,7 +203,8 @@ def query_schemas(names: tuple[str, ...]) -> dict[str, Any]:
 def _schema(kind: Any) -> dict[str, Any]:
     """Return the schema of a type without references: an enum is written where it is used."""
     (schema,), components = msgspec.json.schema_components([kind])
-    return _inlined(schema, components)
+    inlined: dict[str, Any] = _inlined(schema, components)
+    return inlined
 
 
 def _inlined(value: Any, components: dict[str, Any]) -> Any:
@@ -213,5 +215,9 @@ def _inlined(value: Any, components: dict[str, Any]) -> Any:
             return _inlined(components[name], components)
         return {name: _inlined(each, components) for name, each in fields.items()}
     if isinstance(value, list):
-        return [_inlined(each, components) for each in cast("list[Any]", value)]
+        return [_inlined(each, components) for each in _items(value)]
     return value.replace(r"\Z", "$") if isinstance(value, str) else value
+
+
+def _items(values: Iterable[Any]) -> list[Any]:
+    return list(values)
