@@ -4,7 +4,6 @@ A granted lease is told without its payload, because of all replicas only the on
 needs it: `Machine.answer` adds it.
 """
 
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
@@ -53,21 +52,20 @@ class Event(NamedTuple):
     ids: list[TaskId]
 
 
-@dataclass(slots=True)
-class Applied:
+class Applied(Struct):
     """What one entry did: `replies` to its commands, in order, and what others may wait for."""
 
-    replies: list[AppliedReply] = field(default_factory=list[AppliedReply])
-    rejected: Rejected | None = None
-    """Why the whole entry was refused; then nothing changed and there are no replies."""
-    ready: list[QueueName] = field(default_factory=list[QueueName])
-    """Queues that gained ready tasks."""
-    finished: list[TaskId] = field(default_factory=list[TaskId])
-    """Tasks that are over."""
     index: int = 0
     """Of the entry in the log."""
     wall_at_ms: int = 0
-    events: list[Event] = field(default_factory=list[Event])
+    replies: list[AppliedReply] = []
+    rejected: Rejected | None = None
+    """Why the whole entry was refused; then nothing changed and there are no replies."""
+    ready: list[QueueName] = []
+    """Queues of which more can be leased than before."""
+    finished: list[TaskId] = []
+    """Tasks that are over."""
+    events: list[Event] = []
     """What became of tasks, in order."""
     errors: int = 0
     """Commands that met a bug; each was answered with `internal`."""

@@ -191,7 +191,7 @@ def set_queue(state: State, command: SetQueue) -> Done | Rejected:
     if settings == queue.settings:
         return Done(known is None, state.index)
     old, now_ms = queue.settings, state.wall_now_ms
-    queue.settings = settings
+    queue.set(settings)
     queue.bucket = bucket_of(queue.bucket, old.rate, settings.rate, now_ms)
     queue.enqueue_bucket = bucket_of(
         queue.enqueue_bucket, old.enqueue_rate, settings.enqueue_rate, now_ms

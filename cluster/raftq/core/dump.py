@@ -353,7 +353,7 @@ def _load_queue(state: State, chunk: _Queue) -> None:
     queue = state.add_queue(chunk.name)
     queue.enqueued = chunk.enqueued
     queue.counts.update({TaskState(name): n for name, n in chunk.counts.items()})
-    queue.settings = chunk.settings
+    queue.set(chunk.settings)
     queue.bucket = _bucket(chunk.bucket)
     queue.enqueue_bucket = _bucket(chunk.enqueue_bucket)
 

@@ -67,7 +67,9 @@ def enqueue_parts(
         return refused
     if not passes_quotas:
         take_from_rates(state, counted(plan.new))
-    states = [state_of(task) for task in _create_all(state, plan.new)]
+    created = _create_all(state, plan.new)
+    state.tell_children()
+    states = [state_of(task) for task in created]
     told = [
         EnqueuedTask(plan.new[each].task.id, states[each], True) if isinstance(each, int) else each
         for each in plan.told

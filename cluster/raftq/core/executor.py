@@ -66,11 +66,6 @@ class Executor:
 
     def execute(self, command: Command) -> AppliedReply:
         """Execute one command and return its reply."""
-        reply = self._execute(command)
-        self._state.tell_children()
-        return reply
-
-    def _execute(self, command: Command) -> AppliedReply:
         match command:
             case Enqueue():
                 return self._enqueue(command)
@@ -132,7 +127,10 @@ class Executor:
                 assert_never(command)
 
     def _settled(self, items: list[SettledTask]) -> Settled:
-        return Settled(items, self._state.index)
+        state = self._state
+        if state.over:
+            state.tell_children()
+        return Settled(items, state.index)
 
     # ------------------------------------------------------------ enqueue
 
@@ -173,39 +171,37 @@ class Executor:
             ]
             return Granted(still_held, is_repeat=True)
         granted: list[GrantedTask] = []
-        room = _Room(command.count)
         for name in command.queues:
             queue = state.queues.get(name)
-            if queue is not None and queue.ready:
-                self._lease_from(queue, command, room, granted)
+            if queue is not None and queue.ready and len(granted) < command.count:
+                self._lease_from(queue, command, granted)
         if granted:
             tokens = tuple([lease.token for lease in granted])
             state.requests.remember(command.worker, command.request_id, tokens, state.lease_now_ms)
             state.mix(crc32c(f"{command.worker} {command.request_id}".encode()))
         return Granted(granted)
 
-    def _lease_from(
-        self, queue: ReadyQueue, command: Lease, room: "_Room", granted: list[GrantedTask]
-    ) -> None:
+    def _lease_from(self, queue: ReadyQueue, command: Lease, granted: list[GrantedTask]) -> None:
         """Grant tasks of one queue, as far as there is room."""
         state = self._state
-        count = min(state.room(queue), room.count)
-        while count and queue.ready:
+        count = len(granted) + min(state.room(queue), command.count - len(granted))
+        payload_bytes = sum([lease.payload_bytes for lease in granted])
+        parked = 0
+        while len(granted) < count and queue.ready:
             task = state.tasks.get(queue.first())
             if task.extras is not None and state.park(queue, task):
-                room.parked += 1
-                if room.parked >= limits.PARKED_PER_COMMAND_MAX:
+                parked += 1
+                if parked >= limits.PARKED_PER_COMMAND_MAX:
                     state.became_ready[queue.name] = None  # To be asked again.
                     break
                 continue
-            room.payload_bytes += task.payload_bytes
-            if granted and room.payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
+            payload_bytes += task.payload_bytes
+            if granted and payload_bytes > limits.LEASE_REPLY_BYTES_MAX:
                 break
             state.grant(queue, task, command.worker, command.lease_ms)
             granted.append(_granted(task, command.lease_ms))
-            count -= 1
-            room.count -= 1
-        state.wake_later(queue)
+        if queue.settings.rate is not None:
+            state.wake_later(queue)
 
     # ------------------------------------------------------------ settle
 
@@ -274,17 +270,6 @@ class Executor:
             state.cluster_id = cluster_id
             state.mix(crc32c(cluster_id.encode()))
         return Founded(state.cluster_id)
-
-
-class _Room:
-    """What a lease call may still take."""
-
-    __slots__ = ("count", "parked", "payload_bytes")
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.payload_bytes = 0
-        self.parked = 0
 
 
 def runs(commands: Iterable[Command]) -> Iterator[list[Command]]:

@@ -85,7 +85,7 @@ class LimitKeys:
 
     def __init__(self) -> None:
         self._keys: dict[str, _KeyState] = {}
-        self._wakes: list[tuple[int, str]] = []
+        self.wakes: list[tuple[int, str]] = []
         """A heap of (instant, key); what the key does not have as its instant is dead, and not in
         front."""
         self._set = 0
@@ -202,12 +202,12 @@ class LimitKeys:
     def _wake_at(self, key: str, state: _KeyState, wake_ms: int) -> None:
         state.wake_ms = wake_ms
         if wake_ms:
-            heappush(self._wakes, (wake_ms, key))
-        wakes = self._wakes
+            heappush(self.wakes, (wake_ms, key))
+        wakes = self.wakes
         while wakes and not self._is_armed(*wakes[0]):
             heappop(wakes)
         if len(wakes) > 2 * len(self._keys) + SPARE_MARKS:
-            self._wakes = sorted(dict.fromkeys(each for each in wakes if self._is_armed(*each)))
+            self.wakes = sorted(dict.fromkeys(each for each in wakes if self._is_armed(*each)))
 
     def _is_armed(self, wake_ms: int, key: str) -> bool:
         state = self._keys.get(key)
@@ -215,18 +215,15 @@ class LimitKeys:
 
     def next_ms(self) -> int | None:
         """Return the next instant at which a token comes that parked tasks wait for."""
-        return self._wakes[0][0] if self._wakes else None
+        return self.wakes[0][0] if self.wakes else None
 
     def due(self, now_ms: int) -> str | None:
         """Return a key for whose parked tasks a token came, or None; `unpark` must follow."""
-        while self._wakes and self._wakes[0][0] <= now_ms:
-            key = self._wakes[0][1]
-            state = self._keys[key]
-            self._wake_at(key, state, 0)
-            # If there is no free slot, the release of one looks again.
-            if state.admits(now_ms):
-                return key
-        return None
+        if not self.wakes or self.wakes[0][0] > now_ms:
+            return None
+        key = self.wakes[0][1]
+        self._wake_at(key, self._keys[key], 0)
+        return key
 
     # ------------------------------------------------------------ limits
 

@@ -77,9 +77,9 @@ class Machine(Executor):
             self._tell_ready(applied)
         if state.events:
             applied.events, state.events = state.events, []
-            applied.finished = [
-                each for event in applied.events if event.state in OVER for each in event.ids
-            ]
+            for event in applied.events:
+                if event.state in OVER:
+                    applied.finished += event.ids
         return applied
 
     def _tell_ready(self, applied: Applied) -> None:
@@ -87,7 +87,9 @@ class Machine(Executor):
         applied.ready = list(state.became_ready)
         state.became_ready.clear()
         for name in applied.ready:
-            state.wake_later(state.queues[name])
+            queue = state.queues[name]
+            if queue.settings.rate is not None:
+                state.wake_later(queue)
 
     def _enqueue_together(self, commands: Sequence[Command], applied: Applied) -> bool:
         """Do what enqueues to one queue do one after the other, if that is simple."""

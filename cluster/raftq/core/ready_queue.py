@@ -59,7 +59,6 @@ class ReadyQueue:
         "_lines",
         "_ready_at_ms",
         "_rival",
-        "_settings",
         "bucket",
         "counts",
         "enqueue_bucket",
@@ -69,6 +68,7 @@ class ReadyQueue:
         "number",
         "payload_bytes",
         "ready",
+        "settings",
     )
 
     def __init__(self, name: str, number: int, ready_at_ms: Callable[[int], int]) -> None:
@@ -85,7 +85,8 @@ class ReadyQueue:
         """Of `settings.rate`."""
         self.enqueue_bucket: Bucket | None = None
         """Of `settings.enqueue_rate`."""
-        self._settings = DEFAULT_SETTINGS
+        self.settings = DEFAULT_SETTINGS
+        """How it is run; see `set`."""
         self._ready_at_ms = ready_at_ms
         self._lines: list[Line | FairLine | None] = [None] * (limits.PRIORITY_MAX + 1)
         self._front: Line | FairLine | None = None
@@ -98,18 +99,13 @@ class ReadyQueue:
 
     # ------------------------------------------------------------ settings
 
-    @property
-    def settings(self) -> QueueSettings:
-        """How the queue is run."""
-        return self._settings
-
-    @settings.setter
-    def settings(self, settings: QueueSettings) -> None:
-        self._settings = settings
+    def set(self, settings: QueueSettings) -> None:
+        """Run the queue in another way."""
+        self.settings = settings
         self._front = None  # The ageing may be another.
 
     def _weights(self) -> Mapping[str, int]:
-        return self._settings.fair_weights
+        return self.settings.fair_weights
 
     # ------------------------------------------------------------ changes
 
@@ -181,7 +177,7 @@ class ReadyQueue:
     def _find_front(self) -> Line | FairLine | None:
         """Return the line that comes first, and note the one that comes next to it."""
         self._rival = None
-        is_strict = not self._settings.ageing_ms
+        is_strict = not self.settings.ageing_ms
         fronts: list[tuple[int, Line | FairLine]] = []
         for priority, line in enumerate(self._lines):
             if line is not None and line.first():
@@ -197,7 +193,7 @@ class ReadyQueue:
 
     def _rank(self, first: int, priority: int) -> tuple[int, int]:
         """Return the rank of a line, and its priority, by which lines of equal rank are ordered."""
-        return self._ready_at_ms(first) + priority * self._settings.ageing_ms, priority
+        return self._ready_at_ms(first) + priority * self.settings.ageing_ms, priority
 
     def _compare_with_rival(self, rival: tuple[int, int]) -> None:
         """Find out whether the front line, which has another front now, is still the first."""
@@ -223,7 +219,7 @@ class ReadyQueue:
     def __iter__(self) -> Iterator[int]:
         """Yield all ready tasks in the order in which they would be given out."""
         lines = [(priority, line) for priority, line in enumerate(self._lines) if line is not None]
-        if not self._settings.ageing_ms or len(lines) == 1:
+        if not self.settings.ageing_ms or len(lines) == 1:
             for _, line in lines:
                 yield from line
             return

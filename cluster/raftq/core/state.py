@@ -23,6 +23,7 @@ from raftq.core.task import (
     LEASED,
     OVER,
     Blocked,
+    Extras,
     Lease,
     Settling,
     Task,
@@ -40,7 +41,7 @@ class State(Table):
 
     def __init__(self, payloads: Payloads) -> None:
         super().__init__(payloads)
-        self._over: deque[Task] = deque()
+        self.over: deque[Task] = deque()
         """Tasks that are over and have children who do not know it yet."""
 
     # ------------------------------------------------------------ gates
@@ -177,7 +178,9 @@ class State(Table):
         if queue.settings.concurrency is not None:
             self.became_ready[queue.name] = None
         extras = task.extras
-        if extras is not None and extras.options.limit_key and extras.home_queue is None:
+        if extras is None:
+            return lease
+        if extras.options.limit_key is not None and extras.home_queue is None:
             self.limit_keys.release(extras.options.limit_key)
             self.unpark(self.limit_keys.unpark(extras.options.limit_key, self.wall_now_ms))
         return lease
@@ -279,21 +282,23 @@ class State(Table):
 
     def end(self, task: Task, state: TaskState) -> None:
         """End a task that has no place; a dead one may begin anew."""
-        self.change(task, state)
+        queue = self.change(task, state)
         task.finished_at_ms = self.wall_now_ms
         if state is not DEAD:  # A dead task keeps its payload, so it still counts as live.
-            self.drop_payload(task)
-        extras = task.extras
-        if extras is not None:
-            extras.confirm_by_ms = 0
-            extras.waits_for.clear()
-            self.set_end(task)
-            if extras.options.unique_key is not None:
-                self.unique_keys.over(extras.options.unique_key, task.sequence, state)
+            self.drop_payload(task, queue)
+        if task.extras is not None:
+            self._end_extras(task, task.extras, state)
         if task.children:
-            self._over.append(task)
+            self.over.append(task)
         if task.lease is None:
-            self._leave(task)
+            self._leave(task, queue)
+
+    def _end_extras(self, task: Task, extras: Extras, state: TaskState) -> None:
+        extras.confirm_by_ms = 0
+        extras.waits_for.clear()
+        self.set_end(task)
+        if extras.options.unique_key is not None:
+            self.unique_keys.over(extras.options.unique_key, task.sequence, state)
 
     def settle_cancelled(self, task: Task) -> None:
         """The worker of a cancelled task has stopped."""
@@ -301,20 +306,21 @@ class State(Table):
             self.mix(task.sequence, task.token)
             self.leases.forget()
             self._end_lease(task)
-            self._leave(task)
+            self._leave(task, self.queues[task.queue])
 
-    def _leave(self, task: Task) -> None:
+    def _leave(self, task: Task, queue: ReadyQueue) -> None:
         """A task is over, and nobody runs it any more."""
-        extras = task.extras
-        if extras is not None and (key := extras.options.order_key) is not None:
-            following = self.order_keys.leave(key, task.sequence)
-            if following:
-                self._unblock(self.tasks.objects[following])
-        if task.state not in FORGETTABLE:
-            return
-        if extras is not None:
+        if task.extras is not None:
+            self._leave_keys(task, task.extras)
+        if task.state is not DEAD and not task.children:
+            self._keep_outcome(task, queue)
+
+    def _leave_keys(self, task: Task, extras: Extras) -> None:
+        key = extras.options.order_key
+        if key is not None and (following := self.order_keys.leave(key, task.sequence)):
+            self._unblock(self.tasks.objects[following])
+        if task.state is not DEAD:
             self._unpin_parents(task, extras.options.depends_on)
-        self._keep_outcome(task)
 
     def _unblock(self, task: Task) -> None:
         """Let a task on that was blocked by its order key."""
@@ -323,12 +329,11 @@ class State(Table):
             extras.blocked_by = None
             self.let_on(task)
 
-    def _keep_outcome(self, task: Task) -> None:
-        """Remember a task for its time, unless a child may still want to read it."""
-        if not task.children and not task.is_kept:
-            task.is_kept = True
-            own_ms = 0 if task.extras is None else task.extras.options.result_ttl_ms
-            self.outcomes.add(task, own_ms or self.queues[task.queue].settings.result_ttl_ms)
+    def _keep_outcome(self, task: Task, queue: ReadyQueue) -> None:
+        """Remember a task for its time; no child may want to read it any more."""
+        task.is_kept = True
+        own_ms = 0 if task.extras is None else task.extras.options.result_ttl_ms
+        self.outcomes.add(task, own_ms or queue.settings.result_ttl_ms)
 
     def pin(self, parent: Task, child: Task) -> None:
         """Tie a task, which is an object, to one that depends on it."""
@@ -341,13 +346,14 @@ class State(Table):
             parent = self.tasks.objects.get(self.tasks.find(parent_id))
             if parent is not None and parent.children and child.sequence in parent.children:
                 parent.children.remove(child.sequence)
-                if parent.state in FORGETTABLE and parent.lease is None:
-                    self._keep_outcome(parent)
+                is_over = parent.state in FORGETTABLE and parent.lease is None
+                if is_over and not parent.children and not parent.is_kept:
+                    self._keep_outcome(parent, self.queues[parent.queue])
 
     def tell_children(self) -> None:
         """Let the children of tasks that are over know it; to be called after each command."""
-        while self._over:
-            parent = self._over.popleft()
+        while self.over:
+            parent = self.over.popleft()
             for sequence in sorted(parent.children or ()):
                 child = self.tasks.objects[sequence]
                 extras = child.extras
@@ -376,20 +382,26 @@ class State(Table):
         self.wall_now_ms = max(self.wall_now_ms, wall_at_ms)
         while (expired := self.leases.pop_due(self.lease_now_ms)) is not None:
             self._expire(expired)
-        while (waiting := self.ends.pop_due(self.wall_now_ms)) is not None:
-            self._time_is_up(waiting)
+        if self.ends.live:
+            while (waiting := self.ends.pop_due(self.wall_now_ms)) is not None:
+                self._time_is_up(waiting)
         while sequence := self.scheduled.pop_due(self.wall_now_ms):
             self._start(sequence)
+        if self.limit_keys.wakes or self.wakes.heap or self.unique_keys.ends:
+            self._pass_limits()
+        if self.over:
+            self.tell_children()
+        while (old := self.outcomes.pop_old(self.wall_now_ms)) is not None:
+            self._forget(old)
+        self.requests.forget_silent(self.lease_now_ms)
+
+    def _pass_limits(self) -> None:
         while (key := self.limit_keys.due(self.wall_now_ms)) is not None:
             self.unpark(self.limit_keys.unpark(key, self.wall_now_ms))
         while (name := self.wakes.pop_due(self.wall_now_ms)) is not None:
             self.became_ready[name] = None
         for key in self.unique_keys.pass_time(self.wall_now_ms):
             self.mix_text(key)
-        self.tell_children()
-        while (old := self.outcomes.pop_old(self.wall_now_ms)) is not None:
-            self._forget(old)
-        self.requests.forget_silent(self.lease_now_ms)
 
     def _expire(self, task: Task) -> None:
         """A lease ran out: its worker died or lost touch."""
@@ -397,7 +409,7 @@ class State(Table):
         del self.by_token[task.token]
         if task.state in OVER:
             self.mix(task.sequence)
-            self._leave(task)
+            self._leave(task, self.queues[task.queue])
             return
         self._note_attempt(task, lease, "lease ran out", f"lease ran out (worker {lease.worker})")
         task.crashes += 1

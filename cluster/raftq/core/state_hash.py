@@ -30,6 +30,12 @@ def fold_lease(value: int, sequence: int, token: int, deadline_ms: int) -> int:
     return ((value ^ token) * PRIME & MASK ^ deadline_ms) * PRIME & MASK
 
 
+def fold_move(value: int, sequence: int, state: int, token: int) -> int:
+    """Return a hash with a task's new state folded in."""
+    value = ((value ^ sequence) * PRIME & MASK ^ state) * PRIME
+    return (value ^ token) * PRIME & MASK
+
+
 def fold_tasks(
     value: int,
     first_sequence: int,

@@ -21,7 +21,7 @@ from raftq.core.ready_queue import ReadyQueue
 from raftq.core.request_memory import RequestMemory
 from raftq.core.schedules import Schedules
 from raftq.core.sequences import Starts
-from raftq.core.state_hash import FIRST, MASK, PRIME, fold_tasks
+from raftq.core.state_hash import FIRST, MASK, PRIME, fold_move, fold_tasks
 from raftq.core.task import (
     BLOCKED,
     READY,
@@ -225,7 +225,7 @@ class Table:
         queue = self.queues[task.queue]
         self.count(queue, task.state, state)
         task.state = state
-        self.mix(task.sequence, STATE_NUMBERS[state], task.token)
+        self.hash = fold_move(self.hash, task.sequence, STATE_NUMBERS[state], task.token)
         self.note(state, task.queue, task.id)
         return queue
 
@@ -315,12 +315,13 @@ class Table:
             enter(*due, task)
         extras.end_at_ms = at_ms
 
-    def drop_payload(self, task: Task) -> None:
+    def drop_payload(self, task: Task, queue: ReadyQueue) -> None:
         """Forget the payload of a task that is over for good, before the next entry is applied."""
+        payload_bytes = task.payload_bytes
         self.live_tasks -= 1
-        self.live_payload_bytes -= task.payload_bytes
-        self.queues[task.queue].payload_bytes -= task.payload_bytes
-        self._to_drop.append((task.sequence, task.payload_bytes))
+        self.live_payload_bytes -= payload_bytes
+        queue.payload_bytes -= payload_bytes
+        self._to_drop.append((task.sequence, payload_bytes))
         task.payload_bytes = 0
 
     def drop_payloads(self) -> None:

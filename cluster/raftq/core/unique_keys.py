@@ -27,7 +27,7 @@ class UniqueKeys:
 
     def __init__(self) -> None:
         self._holders: dict[str, Holder] = {}
-        self._ends: list[tuple[int, str]] = []
+        self.ends: list[tuple[int, str]] = []
         """A heap; an entry whose key has another holder by then counts for nothing."""
 
     def __len__(self) -> int:
@@ -41,14 +41,14 @@ class UniqueKeys:
         """Give a key to a task, whoever had it."""
         self._holders[key] = holder
         if holder.until_ms:
-            heappush(self._ends, (holder.until_ms, key))
-            if len(self._ends) > 2 * len(self._holders) + 1_000:
+            heappush(self.ends, (holder.until_ms, key))
+            if len(self.ends) > 2 * len(self._holders) + 1_000:
                 self._rebuild()
 
     def _rebuild(self) -> None:
         holders = self._holders.items()
-        self._ends = [(holder.until_ms, key) for key, holder in holders if holder.until_ms]
-        heapify(self._ends)
+        self.ends = [(holder.until_ms, key) for key, holder in holders if holder.until_ms]
+        heapify(self.ends)
 
     def over(self, key: str, sequence: int, state: TaskState) -> None:
         """Note that a task is over: it gives its key up, unless it has it for a time."""
@@ -73,13 +73,13 @@ class UniqueKeys:
 
     def next_ms(self) -> int | None:
         """Return when the next time may end; not later."""
-        return self._ends[0][0] if self._ends else None
+        return self.ends[0][0] if self.ends else None
 
     def pass_time(self, wall_now_ms: int) -> list[str]:
         """Take the keys whose time is up from their holders; return them."""
         freed: list[str] = []
-        while self._ends and self._ends[0][0] <= wall_now_ms:
-            at_ms, key = heappop(self._ends)
+        while self.ends and self.ends[0][0] <= wall_now_ms:
+            at_ms, key = heappop(self.ends)
             holder = self._holders.get(key)
             if holder is not None and holder.until_ms == at_ms:
                 del self._holders[key]

@@ -7,7 +7,7 @@ class Wakes:
     """At most one instant for each name; the earliest counts."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, str]] = []
+        self.heap: list[tuple[int, str]] = []
         self._at_ms: dict[str, int] = {}
 
     def arm(self, name: str, at_ms: int) -> None:
@@ -15,20 +15,20 @@ class Wakes:
         known = self._at_ms.get(name)
         if known is None or at_ms < known:
             self._at_ms[name] = at_ms
-            heappush(self._heap, (at_ms, name))
+            heappush(self.heap, (at_ms, name))
 
     def next_ms(self) -> int | None:
         """Return the earliest instant."""
-        while self._heap and self._at_ms.get(self._heap[0][1]) != self._heap[0][0]:
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        while self.heap and self._at_ms.get(self.heap[0][1]) != self.heap[0][0]:
+            heappop(self.heap)
+        return self.heap[0][0] if self.heap else None
 
     def pop_due(self, now_ms: int) -> str | None:
         """Remove and return a name whose instant has come, or None."""
         at_ms = self.next_ms()
         if at_ms is None or at_ms > now_ms:
             return None
-        _, name = heappop(self._heap)
+        _, name = heappop(self.heap)
         del self._at_ms[name]
         return name
 

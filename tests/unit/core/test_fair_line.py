@@ -212,3 +212,13 @@ def test_what_a_line_holds_follows_the_keys_that_have_tasks() -> None:
     held = line._heap, line._absent_heap, line._shares  # pyright: ignore[reportPrivateUsage]
     assert sum(map(len, held)) <= 5_000
     assert line.pop() == 10**6
+
+
+def test_a_key_that_leaves_and_comes_back_often_leaves_nothing_behind() -> None:
+    line = _filled({}, {"a": 9_000, "b": 1, "c": 1})
+    _taken(line, 3)  # Both are away and ahead of the present; b comes and goes.
+    for sequence in range(500_000, 510_000):
+        line.append(sequence, 1, "b")
+        line.remove(sequence, "b")
+    assert len(line._absent_heap) <= 1_100  # pyright: ignore[reportPrivateUsage]
+    assert [key for key, _ in line.virtual_times()] == ["a", "b", "c"]

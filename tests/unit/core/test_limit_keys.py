@@ -293,16 +293,23 @@ def test_so_many_keys_can_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_keys_that_come_and_go_leave_nothing_behind() -> None:
     keys = LimitKeys()
-    for number in range(20_000):
-        key = f"key {number}"
-        keys.set(key, KeyLimit(rate=Rate(count=1, per_ms=86_400_000)), 0)
+    early = KeyLimit(rate=Rate(count=1, per_ms=1_000, burst=1))
+    late = KeyLimit(rate=Rate(count=1, per_ms=86_400_000, burst=1))
+    for sequence, (key, limit) in enumerate((("early", early), ("late", late)), 1):
+        keys.set(key, limit, 0)
         keys.take(key, 0)
-        keys.park(key, "q", 5, number + 1, 0)
-        keys.remove_parked(key, "q", 5, number + 1)
+        keys.park(key, "q", 5, sequence, 0)
+    for number in range(3, 10_000):
+        key = f"key {number}"
+        keys.set(key, late, 0)
+        keys.take(key, 0)
+        keys.park(key, "q", 5, number, 0)
+        keys.remove_parked(key, "q", 5, number)
         keys.release(key)
         keys.set(key, NO_LIMIT, 0)
-    held = keys._keys, keys._wakes  # pyright: ignore[reportPrivateUsage]
-    assert [len(each) for each in held] == [0, 0]
+    assert len(keys.statuses()) == 2 and len(keys.wakes) <= 1_100
+    assert [keys.due(1_000), keys.due(86_400_000)] == ["early", "late"]
+    assert keys.due(2**60) is None and not keys.wakes
 
 
 def test_ending_more_leases_than_began_is_a_bug() -> None:
