@@ -1,8 +1,7 @@
 """Every operation of the HTTP API: its path, what it takes and what it answers."""
 
 import re
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -35,6 +34,8 @@ from raftq.server.events.http import QUERY as EVENT_PARAMETERS
 _Kind = type[Struct] | None
 _READ: Final = ("consistency", "timeout_ms")
 _CHANGE: Final = ("timeout_ms",)
+_END_OF_TEXT: Final = r"\\Z"
+"""The end of patterns of ours, as JSON writes it; the patterns of JSON Schema know only `$`."""
 _READ_TASK: Final = (*_READ, "min_index")
 
 
@@ -203,21 +204,8 @@ def query_schemas(names: tuple[str, ...]) -> dict[str, Any]:
 def _schema(kind: Any) -> dict[str, Any]:
     """Return the schema of a type without references: an enum is written where it is used."""
     (schema,), components = msgspec.json.schema_components([kind])
-    inlined: dict[str, Any] = _inlined(schema, components)
-    return inlined
-
-
-def _inlined(value: Any, components: dict[str, Any]) -> Any:
-    if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
-        if "$ref" in fields:
-            name: str = fields["$ref"].rsplit("/", 1)[-1]
-            return _inlined(components[name], components)
-        return {name: _inlined(each, components) for name, each in fields.items()}
-    if isinstance(value, list):
-        return [_inlined(each, components) for each in _items(value)]
-    return value.replace(r"\Z", "$") if isinstance(value, str) else value
-
-
-def _items(values: Iterable[Any]) -> list[Any]:
-    return list(values)
+    text = msgspec.json.encode(schema).decode()
+    for name, component in components.items():
+        reference = f'{{"$ref":"#/$defs/{name}"}}'
+        text = text.replace(reference, msgspec.json.encode(component).decode())
+    return msgspec.json.decode(text.replace(_END_OF_TEXT, "$"), type=dict[str, Any])
