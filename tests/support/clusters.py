@@ -12,6 +12,7 @@ from io import BytesIO, TextIOWrapper
 from raftq.cli.commands import run
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("RAFTQ_")}
+ENVIRONMENT["XDG_CONFIG_HOME"] = os.devnull  # Nobody's own raftq/config.toml is read.
 
 
 @dataclass(frozen=True)

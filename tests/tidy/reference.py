@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import typer.main
 
+from raftq.cli import config_file
 from raftq.cli.commands import build
 from raftq.cli.shapes import SHAPES
 from raftq.node.settings import SETTINGS
@@ -22,11 +23,12 @@ EXIT_CODES: Final = """\
 |---|---|
 | 0 | done |
 | 1 | failed |
-| 2 | usage: an argument or a request is wrong |
-| 3 | not found: an unknown task, or nothing to lease |
+| 2 | usage: an argument or a request is wrong, or a confirmation is needed |
+| 3 | not found: an unknown task, queue or limit, or nothing to lease |
 | 4 | unavailable: no node served the call in time; nothing happened |
 | 5 | not allowed |
-| 6 | conflict: a lost lease, or an id that was used for something else |
+| 6 | conflict: a lost lease, an id that was used for something else, a key that is taken, a task \
+in a state that does not allow it |
 | 124 | timeout: it may have happened; repeat it with the same id or token |
 | 130 | interrupted |
 """
@@ -131,7 +133,8 @@ def _words(thing: object) -> str:
 
 
 def _configuration() -> str:
-    text = "# Settings of a node\n\nA flag of `raftqd` goes before the environment, which goes "
+    text = "# Settings\n\n## Of the command line\n\n" + _client_file()
+    text += "\n## Of a node\n\nA flag of `raftqd` goes before the environment, which goes "
     text += (
         "before the file that `--config` or `RAFTQ_CONFIG` names (TOML, with these keys), which "
     )
@@ -143,6 +146,39 @@ def _configuration() -> str:
         )
         row = (f"`{each.key}`", f"`{each.flag}`", f"`{each.variable}`", default, each.text)
         text += _row(*row)
+    return text
+
+
+CLIENT_FILE: Final = """\
+`raftq` reads `raftq.toml` in the current folder, else `~/.config/raftq/config.toml`
+(`$XDG_CONFIG_HOME/raftq/config.toml` where that is set); the first file that exists counts,
+alone. `raftq config show` tells what counts, and who said so.
+
+```toml
+addresses = ["10.0.0.1:7601", "10.0.0.2:7601", "10.0.0.3:7601"]
+token_file = "operator.token"
+tls_ca = "ca.crt"
+```
+
+An option goes before the environment, which goes before the file, which goes before the default.
+A wrong or unknown key ends the command with code 2 and says file, line and key. Paths count from
+the file's folder; `~` is the home. There is no key for the token itself: it stands in a file that
+only its owner can read.
+
+A token and a CA belong to a cluster. Those of a file that has `addresses` count for these
+addresses only: with `--address` or `RAFTQ_ADDRESSES` the command goes elsewhere, and takes
+neither along.
+
+The library and `raftq worker` read no file: an App goes where its code or the environment says.
+
+"""
+
+
+def _client_file() -> str:
+    text = CLIENT_FILE + "| key | environment | meaning |\n|---|---|---|\n"
+    for key, meaning in config_file.KEYS.items():
+        variable = f"RAFTQ_{key.upper()}"
+        text += _row(f"`{key}`", f"`{variable}`", meaning)
     return text
 
 

@@ -72,7 +72,7 @@ def take(
         nodes = sorted(found.nodes, key=lambda node: node.role != "follower")
         return [node.http_address for node in nodes if node.reachable and node.http_address]
 
-    facts = download(file, choose, consistency.value, seconds(timeout))
+    facts = download(file, choose, consistency.value, seconds(timeout), address)
     if as_json:
         output.print_json(facts)
     else:

@@ -18,8 +18,8 @@ from typing import Final, TypeAlias, cast
 import typer
 
 from raftq.cli import output
+from raftq.cli.config_file import client_settings
 from raftq.cli.readiness import http_connection
-from raftq.client.environment import client_credentials
 from raftq.protocol.errors import RaftqError, UnavailableError, error_from_code
 
 Choice: TypeAlias = list[str]
@@ -36,7 +36,7 @@ class _TryAgain(Exception):
 
 
 def download(
-    file: Path, choose: Callable[[], Choice], consistency: str, timeout: float
+    file: Path, choose: Callable[[], Choice], consistency: str, timeout: float, address: str = ""
 ) -> dict[str, object]:
     """Fetch a backup and return what it says of itself; ends the command if that fails.
 
@@ -45,6 +45,7 @@ def download(
         choose: Returns the nodes to ask, anew for each round.
         consistency: As in the HTTP API.
         timeout: Seconds for all of it.
+        address: What the command says about where the cluster is.
     """
     temporary = file.with_name(file.name + ".new")
     try:
@@ -55,7 +56,9 @@ def download(
                 output.say(f"raftq: another backup to {file} is being taken")
                 raise typer.Exit(output.EXIT_FAILED) from None
             try:
-                facts = _try_until(target.fileno(), temporary, choose, consistency, timeout)
+                facts = _try_until(
+                    target.fileno(), temporary, choose, consistency, timeout, address
+                )
                 facts = {"file": str(file), **facts}
                 os.replace(temporary, file)
             except BaseException:
@@ -76,14 +79,23 @@ def _private(path: str, flags: int) -> int:
 
 
 def _try_until(
-    target: int, temporary: Path, choose: Callable[[], Choice], consistency: str, timeout: float
+    target: int,
+    temporary: Path,
+    choose: Callable[[], Choice],
+    consistency: str,
+    timeout: float,
+    address: str,
 ) -> dict[str, object]:
     deadline = time.monotonic() + timeout
+    try:
+        credentials = client_settings(address, os.environ).credentials(os.environ)
+    except RaftqError as error:
+        output.fail(error)
     while True:
         last = "no node that can be reached tells its HTTP address"
         for http in choose():
             try:
-                return _attempt(target, temporary, http, consistency, deadline)
+                return _attempt(target, temporary, http, consistency, deadline, credentials)
             except _TryAgain as error:
                 last = f"{http}: {error}"
             except RaftqError as error:
@@ -94,7 +106,12 @@ def _try_until(
 
 
 def _attempt(
-    target: int, temporary: Path, http: str, consistency: str, deadline: float
+    target: int,
+    temporary: Path,
+    http: str,
+    consistency: str,
+    deadline: float,
+    credentials: tuple[str | None, str | None],
 ) -> dict[str, object]:
     """Fetch and verify a backup of one node.
 
@@ -105,7 +122,7 @@ def _attempt(
     left = deadline - time.monotonic()
     if left <= 0:
         raise _TryAgain("there was no time left")
-    token, tls_ca = client_credentials(os.environ)
+    token, tls_ca = credentials
     try:
         connection = http_connection(http, min(_SILENCE_SECONDS, left), tls_ca)
     except (ValueError, HTTPException) as error:

@@ -6,10 +6,19 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-_TASKS: Final = (*("enqueue", "lease", "ack", "fail", "requeue", "extend", "status", "queue"),)
+_TASKS: Final = ("lease", "ack", "fail", "requeue", "extend")
 _MODULES: Final[dict[str, str]] = {
+    "enqueue": "enqueue",
     **dict.fromkeys(_TASKS, "tasks"),
+    "status": "control.status",
+    "task": "control.task",
+    "queue": "control.queue",
+    "limit": "control.limit",
+    "quota": "control.quota",
+    "schedule": "schedules",
+    "top": "top.command",
     "cluster": "cluster",
+    "config": "config",
     "node": "node",
     "certs": "certs",
     "token": "token",
@@ -43,7 +52,7 @@ def build(only: str | None = None) -> typer.Typer:
             if isinstance(group, typer.Typer):
                 app.add_typer(group, name=command)
             else:
-                app.command()(cast("Callable[..., Any]", getattr(module, command)))
+                app.command(command)(cast("Callable[..., Any]", getattr(module, command)))
     return app
 
 

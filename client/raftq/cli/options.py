@@ -17,33 +17,48 @@ Addresses = Annotated[
     typer.Option(
         "--address",
         "-a",
+        metavar="HOST:PORT",
         envvar="RAFTQ_ADDRESSES",
         show_default=False,
-        help="Any nodes, host:port separated by commas; default: ports 7601 to 7603 here.",
+        help="Any nodes, host:port separated by commas; default: what raftq.toml says, else ports "
+        "7601 to 7603 here.",
     ),
 ]
 Timeout = Annotated[
     str,
     typer.Option(
-        help="How long the command may take, like 500ms or 10s; what it waits comes on top."
+        metavar="DURATION",
+        help="How long the command may take, like 500ms or 10s; what it waits comes on top.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def connected(
-    addresses: str, timeout: str, body: Callable[["AsyncClient"], Coroutine[Any, Any, T]]
+    addresses: str,
+    timeout: str,
+    body: Callable[["AsyncClient"], Coroutine[Any, Any, T]],
+    *,
+    advice: output.Advice = output.NO_ADVICE,
 ) -> T:
-    """Run a command's body with a client; errors become one line and an exit code."""
+    """Run a command's body with a client; errors become one line and an exit code.
+
+    Args:
+        addresses: What `--address` says.
+        timeout: Of each call.
+        body: What the command does.
+        advice: What to do about some errors of this command; see `output.fail`.
+    """
     import os
 
+    from raftq.cli.config_file import client_settings
     from raftq.client import AsyncClient
-    from raftq.client.environment import DEFAULT_ADDRESSES, client_credentials
 
     async def main() -> T:
-        token, tls_ca = client_credentials(os.environ)
+        settings = client_settings(addresses, os.environ)
+        token, tls_ca = settings.credentials(os.environ)
         async with AsyncClient(
-            addresses or DEFAULT_ADDRESSES,
+            settings.addresses.value or "",
             timeout=timeout,
             name="raftq-cli",
             token=token,
@@ -51,4 +66,4 @@ def connected(
         ) as client:
             return await body(client)
 
-    return output.run(main)
+    return output.run(main, advice)

@@ -5,6 +5,8 @@ docs/reference/cli.md shows these, and a test compares them with what the comman
 
 from typing import Final
 
+from raftq.cli.control.shapes import CONTROL_SHAPES
+
 _ID: Final = "01a20cd2-2bb4-7edd-8c95-41046af9ae37"
 _STATE: Final[dict[str, object]] = {"state": "done"}
 _CLUSTER: Final[dict[str, object]] = {
@@ -52,24 +54,35 @@ SHAPES: Final[dict[str, dict[str, object]]] = {
     "fail": {"state": "ready"},
     "requeue": {"state": "ready"},
     "extend": {"state": "leased"},
-    "status": {
-        "id": _ID,
-        "queue": "mail",
-        "state": "done",
-        "priority": 5,
-        "failures": 1,
-        "crashes": 0,
-        "attempts": 2,
-        "attempts_max": 5,
-        "token": 17,
-        "result": "sent",
-        "result_base64": "c2VudA==",
-        "errors": ["ValueError: bad address"],
-        "not_before_at_ms": 1_795_000_000_000,
-        "enqueued_at_ms": 1_795_000_000_000,
-        "finished_at_ms": 1_795_000_000_250,
+    **CONTROL_SHAPES,
+    "top": {
+        "at_ms": 1_795_000_000_000,
+        "cluster_id": "5f0c0d3e",
+        "leader": "n2",
+        "term": 3,
+        "commit_index": 1204,
+        "nodes": [
+            {"id": "n1", "role": "follower", "is_voter": True, "applied_index": 1203, "behind": 1}
+        ],
+        "depth": 12,
+        "enqueued_per_second": 40.2,
+        "done_per_second": 39.8,
+        "queues": [
+            {
+                "queue": "mail",
+                "counts": {"ready": 12, "done": 2300},
+                "paused": False,
+                "enqueued_per_second": 40.2,
+                "done_per_second": 39.8,
+                "oldest_ready_ms": 250,
+            }
+        ],
     },
-    "queue": {"queue": "mail", "enqueued": 3, "counts": {"ready": 1, "done": 2}},
+    "config show": {
+        "addresses": {"value": "10.0.0.1:7601", "from": "raftq.toml"},
+        "token_file": {"value": "operator.token", "from": "RAFTQ_TOKEN_FILE"},
+        "tls_ca": {"value": None, "from": "default"},
+    },
     "backup take": {
         "file": "monday.backup",
         "bytes": 52_428_800,

@@ -9,9 +9,11 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.clusters import Ended, raftq, raftq_inside, start_raftq, wait_until
+from tests.support.clusters import raftq, start_raftq, wait_until
 from tests.support.shapes import fits
+from tests.support.shells import Shell
 
+from raftq.cli.control.shapes import CONTROL_SHAPES
 from raftq.cli.local_cluster import LocalCluster
 from raftq.cli.shapes import SHAPES
 
@@ -20,29 +22,6 @@ from raftq.cli.shapes import SHAPES
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalCluster]:
     with LocalCluster(tmp_path_factory.mktemp("nodes")) as running:
         yield running
-
-
-class Shell:
-    """`raftq` with the cluster's addresses in the environment."""
-
-    def __init__(self, cluster: LocalCluster) -> None:
-        self.cluster = cluster
-        self.queue = f"q-{uuid4().hex}"
-
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> Ended:
-        return raftq_inside(*arguments, stdin=stdin, RAFTQ_ADDRESSES=self.cluster.addresses)
-
-    def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        ended = self(*arguments, "--json")
-        assert (ended.code, ended.err) == (code, "")
-        assert ended.out.count("\n") == 1, "one line"
-        found: dict[str, Any] = json.loads(ended.out)
-        return found
-
-    def leased(self) -> dict[str, Any]:
-        (lease,) = self.json("lease", self.queue)["leases"]
-        found: dict[str, Any] = lease
-        return found
 
 
 @pytest.fixture
@@ -91,6 +70,10 @@ def test_the_json_of_each_command_has_its_documented_shape(shell: Shell) -> None
     status = shell.json("status", task_id)
     times = {name: status.pop(name) for name in tuple(status) if name.endswith("_at_ms")}
     assert set(times) == {"not_before_at_ms", "enqueued_at_ms", "finished_at_ms"}
+    (failed,) = status.pop("history")
+    assert (failed["number"], failed["end"], failed["error"]) == (1, "failed", "no luck")
+    assert status.pop("sequence") >= 1 and status.pop("applied_index") >= 1
+    assert (status.pop("worker") or "shell-").startswith("shell-")
     assert status == {
         "id": task_id,
         "queue": shell.queue,
@@ -104,6 +87,10 @@ def test_the_json_of_each_command_has_its_documented_shape(shell: Shell) -> None
         "result": "42",
         "result_base64": "NDI=",
         "errors": ["no luck"],
+        "options": None,
+        "progress": None,
+        "progress_base64": None,
+        "lag_ms": None,
     }
     queue = shell.json("queue", shell.queue)
     assert (queue["queue"], queue["enqueued"]) == (shell.queue, 1)
@@ -119,13 +106,13 @@ def test_what_each_command_prints_fits_its_documented_example(shell: Shell, tmp_
         last = {"fail": ("why",), "ack": ("--result", "r")}.get(command, ())
         printed[command] = shell.json(command, token, *last)
     printed["status"] = shell.json("status", str(cast("Any", printed["enqueue"])["id"]))
-    printed["queue"] = shell.json("queue", shell.queue)
     printed["cluster"] = shell.json("cluster")
     printed["cluster status"] = shell.json("cluster", "status")
     ready = raftq("node", "ready", "--json", RAFTQ_HTTP=shell.cluster.nodes[0].http)
     printed["node ready"] = json.loads(ready.out)
     printed |= _of_files(shell, tmp_path)
-    assert printed.keys() == SHAPES.keys() - {"dev", "bench"}, "they have tests of their own"
+    elsewhere = {"dev", "bench", "top", "config show", *CONTROL_SHAPES} - {"status"}
+    assert printed.keys() == SHAPES.keys() - elsewhere, "they have tests of their own"
     misfits = {name: value for name, value in printed.items() if not fits(SHAPES[name], value)}
     assert misfits == {}
 

@@ -18,6 +18,7 @@ from raftq.protocol.errors import ERRORS_BY_CODE, OutcomeUnknown, UnavailableErr
 
 COMMANDS = [
     *("enqueue", "lease", "ack", "fail", "requeue", "extend", "status", "queue"),
+    *("task", "limit", "quota", "top", "config"),
     *("cluster", "node", "inspect", "dev", "bench"),
 ]
 
@@ -71,8 +72,13 @@ def test_addresses_of_the_environment_give_way_to_the_flag() -> None:
 def test_each_error_code_has_the_exit_code_of_what_to_do_about_it() -> None:
     expected = {
         "unknown_task": 3,
+        "forgotten_task": 3,
+        "unknown_schedule": 3,
+        "events_lost": 3,
         "forbidden": 5,
         "conflict": 6,
+        "key_taken": 6,
+        "cancelled": 6,
         "lease_lost": 6,
         "invalid_request": 2,
         "payload_too_large": 2,
@@ -180,7 +186,7 @@ def test_commands_load_only_what_they_need() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
     )
     loaded = ended.stdout.split()
-    assert "raftq.cli.tasks" in loaded
+    assert "raftq.cli.control.task" in loaded
     assert not {"raftq.cli.dev", "raftq.cli.bench", "raftq.core", "tornado"} & set(loaded)
 
 

@@ -15,7 +15,7 @@ from raftq.client.keywords.filters import WAITING, FilterKeywords, swept_states,
 from raftq.client.keywords.moments import Moment, instant_ms
 from raftq.client.keywords.new_tasks import task_id
 from raftq.client.parts.caller import Caller, single
-from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.errors import Conflict, InvalidRequest, KeyTaken
 from raftq.protocol.messages import (
     Cancel,
     Edit,
@@ -24,10 +24,12 @@ from raftq.protocol.messages import (
     Sweep,
     SweepAction,
     Swept,
+    TaskCall,
     TaskFilter,
     TaskPage,
     TasksCall,
     TaskState,
+    TaskStatus,
 )
 
 
@@ -82,6 +84,36 @@ class Controlling(Caller):
             priority,
         )
         return single((await self._call(call, Settled, timeout)).items)
+
+    async def retry(self, id: UUID | bytes, *, timeout: Duration | None = None) -> TaskState:
+        """Let a dead task begin anew, with no failures, or a scheduled one begin now.
+
+        Of a task that waits for something else, or runs, nothing changes: repeating it is harmless.
+
+        Args:
+            id: Of the task.
+            timeout: For each of the calls that it takes.
+
+        Raises:
+            UnknownTask: There is none.
+            KeyTaken: Its unique key is another live task's.
+            Conflict: It is done, cancelled or expired.
+        """
+        call = TaskCall(task_id(id))
+        found = await self._call(call, TaskStatus, timeout)
+        if found.state is TaskState.SCHEDULED:
+            return await self.edit(id, delay=0, timeout=timeout)
+        if found.state is TaskState.DEAD:
+            only = TaskFilter(queue=found.queue, states=[TaskState.DEAD])
+            at = found.sequence
+            await self._call(Sweep(SweepAction.REDRIVE, only, at - 1, at), Swept, timeout)
+            found = await self._call(call, TaskStatus, timeout)
+            if found.state is TaskState.DEAD:
+                raise KeyTaken("the task stays dead: its unique key is another live task's")
+        if found.state in (TaskState.DONE, TaskState.CANCELLED, TaskState.EXPIRED):
+            facts = {"state": str(found.state)}
+            raise Conflict(f"the task is {found.state}, which does not allow it", **facts)
+        return found.state
 
     # ------------------------------------------------------------ many tasks
 

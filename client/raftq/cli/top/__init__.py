@@ -1,0 +1,1 @@
+"""`raftq top`: a live view of the cluster."""
