@@ -8,6 +8,7 @@ only.
 from raftq.client.async_client import AsyncClient
 from raftq.client.blocking import Client
 from raftq.client.durations import Duration, seconds
+from raftq.client.events import BlockingEvents, Events
 from raftq.client.keywords.filters import FilterKeywords
 from raftq.client.keywords.moments import Moment
 from raftq.client.keywords.new_tasks import Parts, PreparedKeywords, TaskKeywords
@@ -35,6 +36,7 @@ from raftq.protocol.errors import (
     UnknownSchedule,
     UnknownTask,
 )
+from raftq.protocol.events import Position, TaskEvent
 from raftq.protocol.messages import (
     AckItem,
     Attempt,
@@ -76,6 +78,7 @@ __all__ = [
     "Attempt",
     "Backoff",
     "BackoffKind",
+    "BlockingEvents",
     "Client",
     "ClusterStatus",
     "Conflict",
@@ -85,6 +88,7 @@ __all__ = [
     "Duration",
     "EnqueuePart",
     "EnqueuedTask",
+    "Events",
     "EventsLost",
     "ExtendItem",
     "FailItem",
@@ -107,6 +111,7 @@ __all__ = [
     "Overlap",
     "Parts",
     "PayloadTooLarge",
+    "Position",
     "PreparedKeywords",
     "QueueFull",
     "QueueKeywords",
@@ -123,6 +128,7 @@ __all__ = [
     "ScheduleStatus",
     "SettledTask",
     "TaskCancelled",
+    "TaskEvent",
     "TaskKeywords",
     "TaskOptions",
     "TaskPage",

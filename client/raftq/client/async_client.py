@@ -15,14 +15,16 @@ from raftq.client.calling import Calling, Calls
 from raftq.client.credentials import credentials
 from raftq.client.durations import Duration
 from raftq.client.endpoints import Endpoints, parse_addresses
+from raftq.client.events import Follower
 from raftq.client.parts.configuring import Configuring
 from raftq.client.parts.controlling import Controlling
+from raftq.client.parts.following import Following
 from raftq.client.parts.producing import Producing
 from raftq.client.parts.working import Working
 from raftq.protocol.messages import AddMember, ClusterStatus, RemoveMember, TransferLeadership
 
 
-class AsyncClient(Producing, Working, Controlling, Configuring):
+class AsyncClient(Producing, Working, Controlling, Configuring, Following):
     """A client of one cluster. Connects when first used; use it in `async with`, or close it.
 
     Args:
@@ -50,9 +52,11 @@ class AsyncClient(Producing, Working, Controlling, Configuring):
         wall_ms: Callable[[], int] | None = None,
     ) -> None:
         chance = random or SystemRandom()
-        endpoints = Endpoints(parse_addresses(addresses), chance, _loop_time)
-        calling = Calling(endpoints, name, chance, credentials(token, tls_ca))
+        seeds, secrets = parse_addresses(addresses), credentials(token, tls_ca)
+        endpoints = Endpoints(seeds, chance, _loop_time)
+        calling = Calling(endpoints, name, chance, secrets)
         self._begin(calling, timeout, chance, wall_ms or now_ms)
+        self._follower = Follower(seeds, name, chance, secrets, _loop_time)
 
     @classmethod
     def over(
@@ -90,6 +94,8 @@ class AsyncClient(Producing, Working, Controlling, Configuring):
 
     async def close(self) -> None:
         """Close every connection; calls that are open end with an error. Harmless when repeated."""
+        if self._follower is not None:
+            self._follower.close()
         await self._giving_back.finish()
         await self._calling.close()
 

@@ -110,12 +110,17 @@ class Endpoints:
         """An address shuts down; it still answers the calls that it has."""
         self._leaving[address] = self._clock()
 
+    @property
+    def known(self) -> list[Address]:
+        """Every address that might serve."""
+        return list(dict.fromkeys([*self._nodes.values(), *self._seeds]))
+
     def choose(self) -> Address:
         """Return the leader if it is known and well, else one of the least bad nodes."""
         leader = self._well_leader()
         if leader is not None:
             return leader
-        known = list(dict.fromkeys([*self._nodes.values(), *self._seeds]))
+        known = self.known
         fewest = min(self._failures_of(address) for address in known)
         return self._random.choice(
             [address for address in known if self._failures_of(address) == fewest]
