@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from raftq.consensus.payloads.store import PayloadStore
-from raftq.consensus.raft.engine import ENTRY_COMMAND
+from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.core.machine import Machine
 from raftq.protocol.errors import StorageError
 from raftq.storage.data_dir import JOURNAL_NAME, SNAPSHOTS_NAME

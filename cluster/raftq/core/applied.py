@@ -55,9 +55,6 @@ class Event(NamedTuple):
 class Applied(Struct):
     """What one entry did: `replies` to its commands, in order, and what others may wait for."""
 
-    index: int = 0
-    """Of the entry in the log."""
-    wall_at_ms: int = 0
     replies: list[AppliedReply] = []
     rejected: Rejected | None = None
     """Why the whole entry was refused; then nothing changed and there are no replies."""
@@ -65,6 +62,9 @@ class Applied(Struct):
     """Queues of which more can be leased than before."""
     finished: list[TaskId] = []
     """Tasks that are over."""
+    index: int = 0
+    """Of the entry in the log."""
+    wall_at_ms: int = 0
     events: list[Event] = []
     """What became of tasks, in order."""
     errors: int = 0

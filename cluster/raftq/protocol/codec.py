@@ -94,6 +94,9 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _call_decoder: Final[msgspec.msgpack.Decoder[Call]] = msgspec.msgpack.Decoder(Call)
 _reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 _entry_decoder: Final = msgspec.msgpack.Decoder(Entry)
+_ENTRY_HEAD: Final = b"\x94"
+_FIXINT_END: Final = 128
+"""A smaller first byte is the number itself."""
 _parts_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _decoders: Final = {cls: msgspec.msgpack.Decoder(cls) for cls in METHODS.values()}
 _version_decoder: Final[msgspec.msgpack.Decoder[int]] = msgspec.msgpack.Decoder(EntryVersion)
@@ -135,14 +138,16 @@ def decode_entry(raw: bytes | memoryview) -> Entry:
     except MALFORMED as error:
         # Another version may have another shape, and must not be taken for damage: a replica
         # that skips what the others apply differs from them for ever.
-        _check_entry_version(_version_of(raw))
+        _check_entry_version(entry_version(raw))
         raise invalid(str(error)) from None
     _check_entry_version(entry.version)
     return entry
 
 
-def _version_of(raw: bytes | memoryview) -> int:
-    """Return the first field of something like an entry; ours if it is like nothing."""
+def entry_version(raw: bytes | memoryview) -> int:
+    """Return the version of an entry, whatever else is in it; ours if it is like no entry."""
+    if len(raw) > 1 and raw[:1] == _ENTRY_HEAD and raw[1] < _FIXINT_END:
+        return raw[1]
     try:
         parts = _parts_decoder.decode(raw)
         return _version_decoder.decode(parts[0]) if parts else ENTRY_VERSION

@@ -10,7 +10,11 @@ from raftq.consensus.peers.messages import (
     SnapshotPart,
     Vote,
 )
+from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.consensus.raft.guard import Guard
+from raftq.protocol import codec
+from raftq.protocol.errors import StorageError
+from raftq.protocol.versions import ENTRY_VERSIONS_READABLE
 from raftq.testing.memory_files import MemoryFiles
 
 TERM = 5
@@ -65,6 +69,27 @@ def ask(next_index: int) -> NextIndex:
 
 
 # ---------------------------------------------------------------- entries, on a follower
+
+
+@pytest.mark.parametrize("version", [max(ENTRY_VERSIONS_READABLE) + 1, 1_000])
+def test_an_entry_of_a_newer_version_is_neither_kept_nor_acknowledged(
+    follower: Bench, version: int
+) -> None:
+    entry = bytes([ENTRY_COMMAND]) + codec.encode([version, 0, 0, []])
+    known = bytes([ENTRY_COMMAND]) + codec.encode([1, 0, 0, []])
+    message = AppendEntries(TERM, 4, 4, 3, [(known, 5, 3), (entry, 6, 3)])
+    with pytest.raises(StorageError, match=r"log entry 6 .*upgrade this node"):
+        follower.hears(message)
+    assert not follower.raft.delivered and not follower.answers()
+
+
+def test_entries_of_older_versions_are_taken(follower: Bench) -> None:
+    entries = [
+        (bytes([ENTRY_COMMAND]) + codec.encode([version, 0, 0, []]), 5 + offset, 3)
+        for offset, version in enumerate(ENTRY_VERSIONS_READABLE)
+    ]
+    follower.hears(AppendEntries(TERM, 4, 4, 3, entries))
+    assert follower.raft.delivered
 
 
 def test_entries_of_an_older_term_reach_nobody(follower: Bench) -> None:

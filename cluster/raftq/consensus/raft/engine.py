@@ -25,6 +25,7 @@ from pysyncobj.node import Node
 
 from raftq.consensus.peers.messages import NextIndex, RaftMessage, SnapshotPart
 from raftq.consensus.raft.engine_seams import Outbox, SnapshotHooks
+from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.consensus.raft.members import ENTRY_MEMBERS, MemberList
 from raftq.consensus.raft.pysyncobj_seam import (
     EngineTransport,
@@ -42,8 +43,6 @@ from raftq.protocol import limits
 from raftq.protocol.errors import StorageError
 from raftq.storage.journal import JournalEntry
 
-ENTRY_COMMAND: Final = 16
-"""Our command type in the log; PySyncObj carries it untouched."""
 _NO_OP_COMMAND: Final = 1
 _NEVER_SECONDS: Final = 1e8
 """Switches off a timer of PySyncObj's."""

@@ -21,7 +21,8 @@ from raftq.consensus.peers.messages import (
     Vote,
 )
 from raftq.consensus.raft.ack_gate import AckGate
-from raftq.consensus.raft.append_rule import Acknowledge, AskAgain, decide
+from raftq.consensus.raft.append_rule import Acknowledge, AskAgain, Deliver, decide
+from raftq.consensus.raft.entry_versions import check_versions
 from raftq.consensus.raft.raft_log import RaftLog
 from raftq.consensus.raft.roll import Roll
 from raftq.consensus.raft.snapshot_stream import SnapshotReceiver
@@ -206,7 +207,8 @@ class Guard:
                 commit_index = min(message.commit_index, last_index)
                 self._raft.heartbeat(peer, message.term, commit_index)
                 self._reply(peer, last_index + 1, success=True, reset=False)
-            case _:
+            case Deliver():
+                check_versions(decision.message.entries)
                 self._hints.pop(peer, None)
                 self._raft.deliver(peer, decision.message)
 
