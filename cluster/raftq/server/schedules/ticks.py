@@ -6,7 +6,7 @@ nothing is left out, after that the schedule's policy decides.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 from typing import Final, Protocol
 
 from raftq.protocol import limits
@@ -94,6 +94,15 @@ def first_tick(schedule: Schedule, now_ms: int) -> int:
     _check_task(schedule)
     zone_of(schedule.timezone)
     return next(_ticks_of(schedule, now_ms).after(now_ms), 0)
+
+
+def upcoming(schedule: Schedule, tick_at_ms: int, count_max: int) -> list[int]:
+    """Return the tick that a schedule waits for, and those after it.
+
+    Raises:
+        InvalidRequest: This program cannot read the schedule.
+    """
+    return [tick_at_ms, *islice(_ticks_of(schedule, tick_at_ms).after(tick_at_ms), count_max - 1)]
 
 
 def _check_task(schedule: Schedule) -> None:
