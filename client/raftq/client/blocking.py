@@ -16,6 +16,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
+from raftq.client.events import BlockingEvents, Events
 from raftq.client.keywords.filters import FilterKeywords
 from raftq.client.submitting import Submissions
 from raftq.protocol.errors import InvalidRequest
@@ -45,6 +46,18 @@ def _direct(
 
     def call(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> R:
         return method(self._client, *args, **kwargs)  # pyright: ignore[reportPrivateUsage]
+
+    update_wrapper(call, method)
+    return call
+
+
+def _followed(
+    method: Callable[Concatenate[AsyncClient, P], Events],
+) -> Callable[Concatenate["Client", P], BlockingEvents]:
+    """Return the blocking twin of a method that follows events."""
+
+    def call(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> BlockingEvents:
+        return BlockingEvents(method(self._client, *args, **kwargs), self.run)  # pyright: ignore[reportPrivateUsage]
 
     update_wrapper(call, method)
     return call
@@ -169,6 +182,7 @@ class Client:
     cancel = _blocking(AsyncClient.cancel)
     cancel_many = _blocking(AsyncClient.cancel_many)
     edit = _blocking(AsyncClient.edit)
+    retry = _blocking(AsyncClient.retry)
     cancel_where = _blocking(AsyncClient.cancel_where)
     purge = _blocking(AsyncClient.purge)
     redrive = _blocking(AsyncClient.redrive)
@@ -193,6 +207,7 @@ class Client:
             yield from page.tasks
             after = page.next_after
 
+    events = _followed(AsyncClient.events)
     queue = _blocking(AsyncClient.queue)
     queues = _blocking(AsyncClient.queues)
     quota = _blocking(AsyncClient.quota)
