@@ -21,9 +21,7 @@ from raftq.protocol.errors import CommitTimeout, NoLeader, UnknownTask, error_fr
 from raftq.protocol.messages import (
     Ack,
     AckItem,
-    AddMember,
     Call,
-    ClusterCall,
     Command,
     CommandReply,
     Enqueue,
@@ -38,14 +36,12 @@ from raftq.protocol.messages import (
     NewTask,
     QueueCall,
     Rejected,
-    RemoveMember,
     Reply,
     Requeue,
     RequeueItem,
     Settlement,
     TaskCall,
     TaskStatus,
-    TransferLeadership,
 )
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.testing.checks import Bounds
@@ -147,9 +143,9 @@ class Execution:
         self._lease_from_ms += advance_ms
         wall_at_ms = 1_000_000 + int(self.now_ms) + self._wall_error_ms
         raw = codec.encode(Entry(ENTRY_VERSION, min(advance_ms, 60_000), wall_at_ms, commands))
-        applied = self.machine.apply(raw)
-        assert applied.rejected is None and not applied.errors
         self._index += 1
+        applied = self.machine.apply(raw, self._index)
+        assert applied.rejected is None and not applied.errors
         for node in ("n0", "n1", "n2"):
             entry = AppliedEntry(
                 self.now_ms,
@@ -259,10 +255,10 @@ class Execution:
                 return status
             case QueueCall(queue=queue):
                 return self.machine.queue(queue)
-            case ClusterCall() | AddMember() | RemoveMember() | TransferLeadership():
-                raise AssertionError("not called here")
-            case _:
+            case Enqueue() | Ack() | Fail() | Requeue() | Extend():
                 return self._commit(call)
+            case _:
+                raise AssertionError("not called here")
 
     def _commit(self, command: Command) -> Reply | Rejected:
         reply = self._apply([command])[0]

@@ -1,56 +1,58 @@
 """The broker in memory: calls in, replies out, on the real queue machine and a virtual clock.
 
 It answers as the leader of a cluster of one node would, at once and on the caller's thread; any
-thread may call. A lease call that waits is a `Poll`, which a later call of anybody answers.
+thread may call. A call that waits, for a task or for a result, is a `Poll`, which a later call of
+anybody answers.
 """
 
 import threading
-from collections.abc import Iterable
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Final
 
+from msgspec import structs
+
 from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
-from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.errors import InvalidRequest, NotReady, RaftqError
 from raftq.protocol.messages import (
-    AddMember,
+    Ack,
     Call,
     ClusterCall,
     ClusterStatus,
     Command,
     CommandReply,
+    Consistency,
+    Edit,
     Enqueue,
+    EnqueueParts,
+    FireSchedule,
     FoundCluster,
     LeaseCall,
     Leased,
     NewTask,
     NodeStatus,
-    QueueCall,
     QueueName,
-    RemoveMember,
+    ReadCall,
     Reply,
+    ResultCall,
+    SetSchedule,
     TaskCall,
-    TransferLeadership,
+    TaskId,
+    TaskStatus,
 )
 from raftq.protocol.versions import ENTRY_VERSION
-from raftq.server.judging import admit, read
-from raftq.server.service import accept
+from raftq.server.calls import ClientCommand, accept, is_command, is_read
+from raftq.server.judging import admit, check_edit, read
+from raftq.server.results import is_over
+from raftq.server.schedules import fire_commands, first_tick
 from raftq.testing.memory.clock import VirtualClock
+from raftq.testing.memory.polls import Poll
 
 NODE: Final = "memory"
 _CLUSTER_ID: Final = "memory"
 _TERM: Final = 1
-
-
-class Poll:
-    """A lease call that waits; its future gets the reply."""
-
-    def __init__(self, call: LeaseCall, wait_ends_at_ms: int) -> None:
-        self.call = call
-        self.request = (call.worker, call.request_id)
-        self.wait_ends_at_ms = wait_ends_at_ms
-        self.future: Future[Leased] = Future()
+_SCHEDULES_AT_ONCE: Final = 100
 
 
 class MemoryBroker:
@@ -75,41 +77,47 @@ class MemoryBroker:
     # ------------------------------------------------------------ calls
 
     def execute(self, call: Call) -> Reply:
-        """Execute a call that was checked by the codec; a lease call does not wait.
+        """Execute a call that was checked by the codec; none waits.
 
         Raises:
             RaftqError: What a leader would answer.
         """
         with self._lock:
-            match call:
-                case LeaseCall():
-                    return self._grant(call) if self._can_serve(call) else Leased([])
-                case TaskCall() | QueueCall():
-                    return read(self._machine, call)
-                case ClusterCall():
-                    return self._status()
-                case AddMember() | RemoveMember() | TransferLeadership():
-                    raise InvalidRequest(
-                        "a cluster in memory has no nodes to add, remove or choose from; "
-                        "use real ones (the fixture raftq_cluster)"
-                    )
-                case Enqueue():
-                    return self._enqueue(call)
-                case _:
-                    return accept(self._apply([call])[0])
+            if isinstance(call, LeaseCall):
+                return self._grant(call) if self._can_serve(call) else Leased([])
+            if is_read(call):
+                return self._read(call)
+            if is_command(call):
+                return self._command(call)
+            if isinstance(call, ClusterCall):
+                return self._status()
+            raise InvalidRequest(
+                "a cluster in memory has no nodes to add, remove or choose from; "
+                "use real ones (the fixture raftq_cluster)"
+            )
 
-    def poll(self, call: LeaseCall) -> Poll:
-        """Execute a lease call that waits; the wait ends at the latest in virtual time.
+    def poll(self, call: LeaseCall | ResultCall) -> Poll:
+        """Execute a call that waits; the wait ends at the latest in virtual time.
 
         The caller must also `leave` the poll when it gives up.
+
+        Raises:
+            RaftqError: What a leader would answer at once.
         """
         with self._lock:
             poll = Poll(call, self.clock.wall_ms + call.wait_ms)
+            if isinstance(call, ResultCall):
+                status = self._read(call)
+                assert isinstance(status, TaskStatus)
+                if is_over(status):
+                    poll.answer(status)
+                else:
+                    self._polls.append(poll)
+                return poll
             for earlier in [each for each in self._polls if each.request == poll.request]:
-                self._answer(earlier, Leased([]))  # Of the same request only the last try counts.
+                self._end(earlier)  # Of the same request only the last try counts.
             self._polls.append(poll)
-            if self._can_serve(call):
-                self._answer(poll, self._grant(call))
+            self._offer(poll, call)
             return poll
 
     def leave(self, poll: Poll) -> None:
@@ -118,13 +126,34 @@ class MemoryBroker:
             if poll in self._polls:
                 self._polls.remove(poll)
 
-    def _enqueue(self, call: Enqueue) -> Reply:
-        admit(self._machine, call, lambda: False)
-        is_new = [self._machine.task(task.id) is None for task in call.tasks]
-        reply = accept(self._apply([call])[0])
-        created = zip(call.tasks, is_new, strict=True)
-        self.enqueued += [(call.queue, task) for task, new in created if new]
-        return reply
+    # ------------------------------------------------------------ reads and commands
+
+    def _read(self, call: ReadCall) -> Reply:
+        if isinstance(call, TaskCall | ResultCall) and call.min_index > self._entries:
+            raise NotReady(
+                f"this node has applied the log up to entry {self._entries}, and not up to "
+                f"{call.min_index}; ask another node, or try again"
+            )
+        reply = read(self._machine, call)
+        if not isinstance(reply, TaskStatus):
+            return reply
+        lag_ms = 0 if call.consistency is Consistency.STALE else None
+        return structs.replace(reply, applied_index=self._entries, lag_ms=lag_ms)
+
+    def _command(self, command: ClientCommand) -> Reply:
+        match command:
+            case Enqueue() | EnqueueParts():
+                admit(self._machine, command, lambda: False)
+            case Edit():
+                check_edit(command)
+            case SetSchedule(schedule=schedule):
+                first_at_ms = first_tick(schedule, self.clock.wall_ms)
+                command = structs.replace(command, next_at_ms=first_at_ms)
+            case _:
+                pass
+        return accept(self._apply([command])[0])
+
+    # ------------------------------------------------------------ polls
 
     def _can_serve(self, call: LeaseCall) -> bool:
         """Tell whether there is something to write: as on a node, an empty poll leaves no trace."""
@@ -137,10 +166,44 @@ class MemoryBroker:
         assert isinstance(reply, Leased)
         return reply
 
-    def _answer(self, poll: Poll, reply: Leased) -> None:
+    def _offer(self, poll: Poll, call: LeaseCall) -> None:
+        """Lease for a poll what there is; it waits on if all of it is held back by limit keys."""
+        while poll in self._polls and self._can_serve(call):
+            at = self._polls.index(poll)
+            del self._polls[at]  # What its lease makes ready is for others.
+            reply = self._grant(call)
+            if reply.leases or reply.is_repeat:
+                poll.answer(reply)
+            else:
+                self._polls.insert(at, poll)
+
+    def _end(self, poll: Poll) -> None:
+        """Let a poll wait no longer."""
         self._polls.remove(poll)
-        if poll.future.set_running_or_notify_cancel():
-            poll.future.set_result(reply)
+        if isinstance(poll.call, LeaseCall):
+            poll.answer(Leased([]))
+            return
+        try:
+            poll.answer(self._read(poll.call))
+        except RaftqError as error:
+            poll.answer(error)
+
+    def _serve(self, ready: Iterable[QueueName]) -> None:
+        """Give ready tasks to who waits for them, first come first served."""
+        for queue in ready:
+            for poll in list(self._polls):
+                call = poll.call
+                if isinstance(call, LeaseCall) and queue in call.queues:
+                    self._offer(poll, call)
+
+    def _tell_finished(self, finished: Iterable[TaskId]) -> None:
+        """Answer who waits for the end of these tasks."""
+        ended = set(finished)
+        for poll in [each for each in self._polls if isinstance(each.call, ResultCall)]:
+            if isinstance(poll.call, ResultCall) and poll.call.task_id in ended:
+                status = self._machine.task(poll.call.task_id)
+                if status is None or is_over(status):
+                    self._end(poll)
 
     # ------------------------------------------------------------ time
 
@@ -152,20 +215,29 @@ class MemoryBroker:
                 step_ms = min(left_ms, self._until_due_ms())
                 self.clock.move(step_ms)
                 self._apply([], step_ms)
+                while due := self._due_ticks():
+                    self._apply(due)
                 for poll in [
                     each for each in self._polls if each.wait_ends_at_ms <= self.clock.wall_ms
                 ]:
-                    self._answer(poll, Leased([]))
+                    self._end(poll)
+
+    def _due_ticks(self) -> list[Command]:
+        """Return what fires the ticks that have come."""
+        machine, now_ms = self._machine, self.clock.wall_ms
+        due = list(machine.schedules.due(now_ms, _SCHEDULES_AT_ONCE))
+        return [each for entry in due for each in fire_commands(entry, _CLUSTER_ID, now_ms)]
 
     def _until_due_ms(self) -> int:
         """Return how long nothing falls due, and at most what one entry can carry."""
-        now_ms = self.clock.wall_ms
+        machine, now_ms = self._machine, self.clock.wall_ms
         pauses = [limits.LEASE_TIME_STEP_MAX_MS]
         pauses += [poll.wait_ends_at_ms - now_ms for poll in self._polls]
-        if (lease_ms := self._machine.next_lease_deadline_ms()) is not None:
-            pauses.append(lease_ms - self._machine.lease_now_ms)
-        if (wall_ms := self._machine.next_wall_due_at_ms()) is not None:
-            pauses.append(wall_ms - now_ms)
+        if (lease_ms := machine.next_lease_deadline_ms()) is not None:
+            pauses.append(lease_ms - machine.lease_now_ms)
+        for wall_ms in (machine.next_wall_due_at_ms(), machine.next_schedule_at_ms()):
+            if wall_ms is not None:
+                pauses.append(wall_ms - now_ms)
         return max(min(pauses), 1)
 
     # ------------------------------------------------------------ the machine
@@ -178,20 +250,35 @@ class MemoryBroker:
 
     def _apply(self, commands: list[Command], lease_advance_ms: int = 0) -> list[CommandReply]:
         """Apply an entry, as bytes, and serve who waits for what it made ready."""
+        machine = self._machine
+        asked = [each for each in self._asked(commands) if machine.task(each[1].id) is None]
         entry = [ENTRY_VERSION, lease_advance_ms, self.clock.wall_ms, commands]
-        applied = self._machine.apply(codec.encode(entry))
-        assert applied.rejected is None, f"the machine refused an entry: {applied.rejected}"
         self._entries += 1
-        replies = [self._machine.answer(each) for each in applied.replies]
+        applied = machine.apply(codec.encode(entry), self._entries)
+        assert applied.rejected is None, f"the machine refused an entry: {applied.rejected}"
+        self.enqueued += [each for each in asked if machine.task(each[1].id) is not None]
+        replies = [machine.answer(each) for each in applied.replies]
+        self._tell_finished(applied.finished)
         self._serve(applied.ready)
         return replies
 
-    def _serve(self, ready: Iterable[QueueName]) -> None:
-        """Give ready tasks to who waits for them, first come first served."""
-        for queue in ready:
-            for poll in [each for each in self._polls if queue in each.call.queues]:
-                if self._machine.ready_count(queue) and poll in self._polls:
-                    self._answer(poll, self._grant(poll.call))
+    def _asked(self, commands: Iterable[Command]) -> Iterator[tuple[QueueName, NewTask]]:
+        """Yield (queue, task) of all tasks that commands ask to create, known or not."""
+        for command in commands:
+            match command:
+                case Enqueue(queue=queue, tasks=tasks):
+                    yield from ((queue, task) for task in tasks)
+                case EnqueueParts(parts=parts):
+                    yield from ((part.queue, task) for part in parts for task in part.tasks)
+                case Ack(items=items):
+                    for part in (part for item in items for part in item.follow_ups):
+                        yield from ((part.queue, task) for task in part.tasks)
+                case FireSchedule(name=name, task=task) if task is not None:
+                    entry = self._machine.schedules.get(name)
+                    if entry is not None:
+                        yield entry.schedule.queue, task
+                case _:
+                    pass
 
     def _status(self) -> ClusterStatus:
         node = NodeStatus(NODE, "", "", "", "leader", reachable=True)

@@ -9,11 +9,11 @@ from typing import Final, cast
 
 from raftq.client import AsyncClient, Client
 from raftq.client.awaited import reply_from_wire
-from raftq.client.calling import closed_error, with_wait
+from raftq.client.calling import WaitingCall, closed_error, with_wait
 from raftq.client.connection import REPLIES, request_frame
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import RaftqError
-from raftq.protocol.messages import Call, LeaseCall, Reply
+from raftq.protocol.messages import Call, Reply
 from raftq.protocol.requests import call_of, read_request
 from raftq.testing.memory.broker import MemoryBroker
 
@@ -23,8 +23,8 @@ _CALL_ID: Final = 1
 class MemoryCalls:
     """Executes a client's calls on a broker in memory; any event loop may use it.
 
-    A wait ends when a task is there, or when its time has passed on the broker's clock, or on the
-    real one: a test that lets no virtual time pass is not held for ever.
+    A wait ends when what it is for is there, or when its time has passed on the broker's clock, or
+    on the real one: a test that lets no virtual time pass is not held for ever.
 
     Args:
         broker: Who answers.
@@ -59,13 +59,13 @@ class MemoryCalls:
         return _as_answered(call, reply)
 
     async def _execute(self, call: Call) -> Reply:
-        if isinstance(call, LeaseCall) and call.wait_ms:
+        if isinstance(call, WaitingCall) and call.wait_ms:
             return await self._wait(call)
         reply = self._broker.execute(call)
         await asyncio.sleep(0)  # A loop that only makes calls must let others run, as with nodes.
         return reply
 
-    async def _wait(self, call: LeaseCall) -> Reply:
+    async def _wait(self, call: WaitingCall) -> Reply:
         poll = self._broker.poll(call)
         try:
             async with asyncio.timeout(call.wait_ms / 1_000):

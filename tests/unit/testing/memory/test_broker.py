@@ -11,12 +11,18 @@ from tests.support.asyncs import asynchronous, turns, within
 
 from raftq.client import AsyncClient, InvalidRequest, NewTask, QueueFull, TaskState
 from raftq.protocol import limits
-from raftq.protocol.messages import LeaseCall, Leased
+from raftq.protocol.messages import LeaseCall, Leased, LeasedTask, Reply
 from raftq.testing.memory.broker import MemoryBroker
 from raftq.testing.memory.clients import async_client, client
 
 START_MS = 1_700_000_000_000
 LEASE_MS = 30_000
+
+
+def leases_of(done: "Future[Reply]") -> list[LeasedTask]:
+    leased = done.result(0)
+    assert isinstance(leased, Leased)
+    return leased.leases
 
 
 def broker() -> MemoryBroker:
@@ -65,8 +71,8 @@ def test_what_falls_due_on_the_way_happens_at_its_own_instant() -> None:
     memory = broker()
     served: list[tuple[int, timedelta]] = []
 
-    def on_served(done: "Future[Leased]") -> None:
-        served.append((len(done.result().leases), memory.clock.elapsed))
+    def on_served(done: "Future[Reply]") -> None:
+        served.append((len(leases_of(done)), memory.clock.elapsed))
 
     with client(memory) as calls:
         for queue, delay in (("late", "3s"), ("early", "1s"), ("never", "1h")):
@@ -149,10 +155,10 @@ async def test_of_one_request_only_the_last_try_waits() -> None:
     memory = broker()
     call = LeaseCall(["q"], 1, LEASE_MS, "w", "r", 60_000)
     first, second = memory.poll(call), memory.poll(call)
-    assert first.future.result(0).leases == []
+    assert leases_of(first.future) == []
     async with async_client(memory) as calls:
         await calls.enqueue("q", b"x")
-    assert [each.payload for each in second.future.result(0).leases] == [b"x"]
+    assert [each.payload for each in leases_of(second.future)] == [b"x"]
 
 
 def test_blocking_code_on_another_thread_is_woken() -> None:
