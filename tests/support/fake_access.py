@@ -1,27 +1,43 @@
 """A cluster for Apps in a few lines: tasks in a dict, whose ends are told by the test."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from tests.support.fake_node import task_status
 
 from raftq.client.async_client import AsyncClient
+from raftq.client.parts.reading import OVER
 from raftq.protocol.errors import RaftqError, UnknownTask
 from raftq.protocol.messages import (
     Call,
+    Cancel,
+    Confirm,
+    Done,
     Enqueue,
     Enqueued,
     EnqueuedTask,
+    EnqueueParts,
     NewTask,
+    ResultCall,
+    Schedule,
+    ScheduleList,
+    SchedulesCall,
+    ScheduleStatus,
+    SetSchedule,
+    Settled,
+    SettledTask,
     TaskCall,
     TaskState,
     TaskStatus,
 )
 
 T = TypeVar("T")
+_LOOK_SECONDS = 0.005
 
 
 class FakeAccess:
@@ -34,8 +50,19 @@ class FakeAccess:
         """Queue and task by id."""
         self.statuses: dict[bytes, TaskStatus] = {}
         self.enqueues: list[Enqueue] = []
+        """What was enqueued, queue by queue."""
+        self.calls = 0
         self.asked: list[bytes] = []
-        """The task of each question, in order."""
+        """The task of each look at a task, in order; a wait looks every few milliseconds."""
+        self.waits: list[int] = []
+        """How long each wait for a result was to be, in ms."""
+        self.controls: list[Call] = []
+        """Calls that cancel, confirm or schedule."""
+        self.schedules: dict[str, Schedule] = {}
+        self.on_schedule: Callable[[str, Schedule], None] = lambda name, schedule: None
+        """Called before one is set; what it raises, the caller hears."""
+        self.enqueue: Callable[[str, NewTask], EnqueuedTask] = self._enqueue
+        """What comes of each new task."""
         self.problems: list[RaftqError] = []
         """Raised by the next calls, one each."""
         self.on_asked: Callable[[bytes], None] = lambda task_id: None
@@ -69,31 +96,74 @@ class FakeAccess:
     async def execute(self, call: Call) -> object:
         """Execute a call."""
         await asyncio.sleep(0)
+        self.calls += 1
         if self.problems:
             raise self.problems.pop(0)
         match call:
             case Enqueue(queue=queue, tasks=tasks):
                 self.enqueues.append(call)
-                return Enqueued([self._enqueue(queue, each) for each in tasks])
+                return Enqueued([self.enqueue(queue, each) for each in tasks])
+            case EnqueueParts(parts=parts):
+                self.enqueues += [Enqueue(part.queue, part.tasks) for part in parts]
+                return Enqueued(
+                    [self.enqueue(part.queue, each) for part in parts for each in part.tasks]
+                )
             case TaskCall(task_id=task_id):
-                self.asked.append(task_id)
-                self.on_asked(task_id)
-                if task_id not in self.statuses:
-                    raise UnknownTask("no such task")
-                return self.statuses[task_id]
+                return self._look(task_id)
+            case ResultCall(task_id=task_id, wait_ms=wait_ms):
+                self.waits.append(wait_ms)
+                return await self._wait(task_id, wait_ms / 1_000)
+            case Cancel(ids=ids) | Confirm(ids=ids):
+                self.controls.append(call)
+                return Settled([SettledTask(self._look(each).state) for each in ids])
+            case SchedulesCall():
+                found = sorted(self.schedules.items())
+                return ScheduleList(
+                    [ScheduleStatus(*each, 1, None, None, None, 0, 0) for each in found]
+                )
+            case SetSchedule(name=name, schedule=schedule):
+                self.controls.append(call)
+                self.on_schedule(name, schedule)
+                before, self.schedules[name] = self.schedules.get(name), schedule
+                return Done(before != schedule)
             case _:
                 raise NotImplementedError(call)
+
+    def _look(self, task_id: bytes) -> TaskStatus:
+        self.asked.append(task_id)
+        self.on_asked(task_id)
+        if task_id not in self.statuses:
+            raise UnknownTask("no such task")
+        return self.statuses[task_id]
+
+    async def _wait(self, task_id: bytes, seconds: float) -> TaskStatus:
+        """Look again and again until the task is over or the wait is."""
+        deadline = time.monotonic() + seconds
+        while (status := self._look(task_id)).state not in OVER and time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK_SECONDS)
+        return status
 
     def _enqueue(self, queue: str, task: NewTask) -> EnqueuedTask:
         created = task.id not in self.tasks
         self.tasks[task.id] = queue, task
         self.statuses.setdefault(
             task.id,
-            TaskStatus(task.id, queue, TaskState.READY, 5, 0, 0, 0, 5, None, None, [], 0, 0, None),
+            msgspec.structs.replace(task_status(task.id), queue=queue, options=task.options),
         )
         return EnqueuedTask(task.id, TaskState.READY, created)
 
     # ------------------------------------------------------------ what a test tells
+
+    @staticmethod
+    def uuid(task_id: bytes) -> UUID:
+        """Return an id as Apps have it."""
+        return UUID(bytes=task_id)
+
+    def tell(self, id: UUID, progress: bytes) -> None:
+        """Let a run tell how far it is."""
+        self.statuses[id.bytes] = msgspec.structs.replace(
+            self.statuses[id.bytes], progress=progress
+        )
 
     def payload(self, id: UUID) -> bytes:
         """Return what was enqueued under an id."""

@@ -6,7 +6,9 @@ bytes and runs a handler. Imports `raftq.client` and `raftq.protocol` only.
 
 from raftq.worker.app import App
 from raftq.worker.context import Context, current
-from raftq.worker.endings import TimeLimitExceeded
+from raftq.worker.drafts import Draft
+from raftq.worker.endings import DoNotRetry, RetryLater, TimeLimitExceeded
+from raftq.worker.flows import Chain, Flow, Group, Step
 from raftq.worker.hooks import Hook
 from raftq.worker.job import Job
 from raftq.worker.loop import Worker
@@ -16,11 +18,18 @@ from raftq.worker.task import Task
 
 __all__ = [
     "App",
+    "Chain",
     "Context",
+    "DoNotRetry",
+    "Draft",
+    "Flow",
+    "Group",
     "Handler",
     "Hook",
     "Job",
+    "RetryLater",
     "Run",
+    "Step",
     "Task",
     "TimeLimitExceeded",
     "Worker",

@@ -15,16 +15,23 @@ from raftq.client.async_client import AsyncClient
 from raftq.client.blocking import Client
 from raftq.client.durations import Duration
 from raftq.client.environment import DEFAULT_ADDRESSES, client_credentials
+from raftq.client.keywords.naming import did_you_mean, refuse_unknown
+from raftq.client.keywords.rates import BackoffText, backoff_of
+from raftq.client.parts.configuring import MissedName, OverlapName
 from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.messages import Backoff
 from raftq.worker import envelope
 from raftq.worker.connections import ClusterAccess, Connections
+from raftq.worker.drafts import Draft, around_sending, enqueue_drafts
 from raftq.worker.endings import TimeLimitExceeded
-from raftq.worker.enqueueing import Draft, around_sending, enqueue_drafts
 from raftq.worker.errors import InvalidTask, UnknownTaskName
+from raftq.worker.flows import Chain, Flow, Group, Single
 from raftq.worker.hooks import Hook
 from raftq.worker.job import Job, job_id
-from raftq.worker.options import TASK_OPTIONS, TaskOptions, did_you_mean, refuse_unknown
+from raftq.worker.options import TASK_OPTIONS, TaskOptions
+from raftq.worker.pauses import pause_ms
 from raftq.worker.results import Completing, agather, gather
+from raftq.worker.scheduling import Declared, Scheduling, sync_schedules, timing
 from raftq.worker.serialising.serializer import MsgpackSerializer, Serializer
 from raftq.worker.task import AsyncTask, Invocation, SyncTask, Task
 
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+DEFAULT_BACKOFF: Final = Backoff()
+"""A second after the first failure, then twice as long each time, up to ten minutes."""
 _BUILTIN_EXCEPTIONS: Final = tuple(
     kind
     for kind in vars(builtins).values()
@@ -53,6 +62,8 @@ class App:
         remote_exceptions: Classes of which `TaskFailed.cause` may be, beside Python's own and
             `TimeLimitExceeded`.
         timeout: How long a call to the cluster may take.
+        backoff: The pauses before retries of tasks that say nothing of their own; with None the
+            setting of the queue counts.
     """
 
     def __init__(
@@ -65,6 +76,7 @@ class App:
         hooks: Sequence[Hook] = (),
         remote_exceptions: Iterable[type[Exception]] = (),
         timeout: Duration = 10.0,
+        backoff: BackoffText | None = DEFAULT_BACKOFF,
     ) -> None:
         self.addresses: Final = addresses
         self.token: Final = token
@@ -77,11 +89,16 @@ class App:
             *_BUILTIN_EXCEPTIONS,
         )
         self.timeout: Final = timeout
+        self.backoff: Final = None if backoff is None else backoff_of(backoff)
+        """The pauses before retries of tasks that say nothing of their own."""
         self.access: ClusterAccess = Connections(self.new_client, self.new_async_client)
         """How it reaches the cluster; connects when first used."""
         self._tasks: dict[str, Task[..., Any]] = {}
         self.tasks: Final[Mapping[str, Task[..., Any]]] = MappingProxyType(self._tasks)
         """Every task by its name."""
+        self._schedules: dict[str, Declared] = {}
+        self.schedules: Final[Mapping[str, Declared]] = MappingProxyType(self._schedules)
+        """Every schedule by its name."""
 
     # ------------------------------------------------------------ declaring
 
@@ -126,27 +143,142 @@ class App:
         self._tasks[task.name] = task
         return task
 
-    def read(self, payload: bytes) -> Invocation:
+    def read(self, payload: bytes, queue: str | None = None) -> Invocation:
         """Return what a payload asks for.
+
+        Args:
+            payload: Of the task.
+            queue: Where it was leased from; see `Task.read`.
 
         Raises:
             UnreadablePayload: It was not written by an App.
             UnknownTaskName: This App has no such task.
             InvalidArguments: The arguments do not fit the task's function.
         """
-        packed = envelope.unpack(payload)
-        task = self._tasks.get(packed.name)
+        return self.read_packed(envelope.unpack(payload), queue)
+
+    def read_packed(self, packed: envelope.Envelope, queue: str | None = None) -> Invocation:
+        """Return what an envelope asks for; see `read`."""
+        return self.named(packed.name).read(packed, queue)
+
+    def named(self, name: str) -> Task[..., Any]:
+        """Return the task of a name.
+
+        Raises:
+            UnknownTaskName: This App has no such task.
+        """
+        task = self._tasks.get(name)
         if task is None:
             raise UnknownTaskName(
-                f"no task is named {packed.name!r}{did_you_mean(packed.name, self._tasks)}; is "
+                f"no task is named {name!r}{did_you_mean(name, self._tasks)}; is "
                 "its module imported here, or is the producer newer than this worker?"
             )
-        return task.read(packed)
+        return task
+
+    # ------------------------------------------------------------ schedules
+
+    def schedule(
+        self,
+        cron: str | None = None,
+        *,
+        every: Duration | None = None,
+        tz: str = "UTC",
+        catch_up: MissedName = "one",
+        overlap: OverlapName = "allow",
+        jitter: Duration = 0,
+        name: str | None = None,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] = MappingProxyType({}),
+    ) -> Scheduling:
+        """Have the cluster enqueue a task again and again: `@app.schedule(…)` above `@app.task`.
+
+        Workers tell the cluster when they start; each tick then enqueues one task, whatever nodes,
+        workers and producers are there. The task's own policies count, but for its delay.
+
+        Args:
+            cron: Minute, hour, day of the month, month, day of the week.
+            every: The time between two; either this or `cron`.
+            tz: The time zone of `cron`, as the IANA names it.
+            catch_up: What if ticks passed while the cluster was down: `skip`, `one` or `all`.
+            overlap: What if the task of the tick before is not over: `allow`, `skip` or `replace`.
+            jitter: Up to how much later a task may start.
+            name: Of the schedule; the task's unless given.
+            args: The task's arguments, each time the same.
+            kwargs: The same by name.
+
+        Raises:
+            InvalidTask: It cannot work as declared.
+        """
+        when = timing(cron, every, tz, catch_up, overlap, jitter)
+        return Scheduling(self, name, when, args, kwargs)
+
+    def add_schedule(self, declared: Declared) -> None:
+        """Take note of a schedule; `schedule` is the same for decorators."""
+        other = self._schedules.get(declared.name)
+        if other is not None and not _is_cell_run_again(other.task, declared.task):
+            raise InvalidTask(
+                f"two schedules are named {declared.name!r}; give one of them another name, like "
+                "@app.schedule(…, name='…')"
+            )
+        self._schedules[declared.name] = declared
+
+    def sync_schedules(self) -> list[str]:
+        """Tell the cluster of the schedules, as workers do when they start.
+
+        Returns:
+            The names of those that were different before.
+
+        Raises:
+            InvalidRequest: The cluster refuses one; the text says which and why.
+        """
+        declared = list(self.schedules.values())
+        return self.access.run(lambda client: sync_schedules(client, declared))
+
+    async def async_schedules(self) -> list[str]:
+        """Do what `sync_schedules` does."""
+        return await sync_schedules(await self.access.client(), list(self.schedules.values()))
+
+    # ------------------------------------------------------------ flows
+
+    @overload
+    def chain(self, last: Single[R], /) -> Chain[R]: ...
+    @overload
+    def chain(self, first: Flow[Any], last: Single[R], /) -> Chain[R]: ...
+    @overload
+    def chain(self, first: Flow[Any], second: Flow[Any], last: Single[R], /) -> Chain[R]: ...
+    @overload
+    def chain(
+        self, first: Flow[Any], second: Flow[Any], third: Flow[Any], last: Single[R], /
+    ) -> Chain[R]: ...
+    @overload
+    def chain(self, *work: Flow[Any]) -> Chain[Any]: ...
+    def chain(self, *work: Flow[Any]) -> Chain[Any]:
+        """Return a flow of steps one after the other: each gets the result of the one before.
+
+        It is the first argument; behind a group it is the list of the results. If a step does not
+        succeed, those after it are cancelled, unless their task says otherwise
+        (`on_parent_failure`).
+
+        Args:
+            work: Steps (`task.s(…)`), groups and chains; the last has one result.
+
+        Raises:
+            InvalidRequest: The last one is a group.
+        """
+        return Chain(work)
+
+    def group(self, members: Iterable[Single[R]]) -> Group[R]:
+        """Return a flow of steps or chains beside each other; `group.join(step)` goes on.
+
+        Raises:
+            InvalidRequest: There are none, or too many.
+        """
+        return Group(members)
 
     # ------------------------------------------------------------ enqueueing and results
 
     def enqueue_many(self, drafts: Sequence[Draft[R]]) -> list[Job[R]]:
-        """Enqueue drafts and return their jobs in order; those of one queue all or none.
+        """Enqueue drafts, all or none, and return their jobs in order.
 
         Raises:
             PayloadTooLarge: They are more than one call may carry.
@@ -185,6 +317,10 @@ class App:
         If some have not ended in time, the iteration raises ResultTimeout.
         """
         return Completing(self.access, jobs, timeout)
+
+    def pause_ms(self, attempt: int) -> int | None:
+        """Return the pause before a retry that the App asks for; None leaves it to the queue."""
+        return None if self.backoff is None else pause_ms(self.backoff, attempt)
 
     @cached_property
     def _decode_any(self) -> Callable[[bytes | None], object]:

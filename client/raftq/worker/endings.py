@@ -6,13 +6,38 @@ these what became of the run.
 
 from typing import Final
 
+from raftq.client.durations import Duration, milliseconds
 from raftq.worker.errors import RunFailed
+
+_PUBLIC: Final = "raftq.worker"
+"""Where tasks and their producers find what they may raise and catch; recorded by that name."""
+
+
+class RetryLater(Exception):
+    """Raised by a task: this attempt failed, and the next one is to wait so long.
+
+    Args:
+        reason: Why, for who looks at the task.
+        delay: The pause; the task's backoff unless given.
+    """
+
+    __module__ = _PUBLIC
+
+    def __init__(self, reason: str = "", delay: Duration | None = None) -> None:
+        super().__init__(reason)
+        self.delay_ms: Final = None if delay is None else milliseconds(delay)
+
+
+class DoNotRetry(Exception):
+    """Raised by a task: no other attempt can succeed; the task is dead at once."""
+
+    __module__ = _PUBLIC
 
 
 class TimeLimitExceeded(Exception):
     """The run took longer than its limit and was stopped; a failure."""
 
-    __module__ = "raftq.worker"  # Recorded by its public name.
+    __module__ = _PUBLIC
 
 
 class StillRunning(RunFailed):
@@ -24,7 +49,11 @@ class StillRunning(RunFailed):
 
 
 class RunCrashed(Exception):
-    """The process that ran it died. The lease runs out at once, which counts as a crash."""
+    """The process that ran it died: a crash, which is counted apart from failures."""
+
+
+class LeaseOver(Exception):
+    """The lease was ended on the way, like by a confirmation; nothing is to be recorded."""
 
 
 class GiveBack(Exception):

@@ -89,8 +89,15 @@ class RunFailed(Exception):
     """A run failed somewhere else, like in a child process; `text` is recorded as it is.
 
     Raised by executors, never by tasks.
+
+    Args:
+        text: The reason.
+        delay_ms: The pause before the retry, if the run said one.
+        is_final: Whether no retry can help.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, delay_ms: int | None = None, is_final: bool = False) -> None:
         super().__init__(text)
         self.text: Final = text
+        self.delay_ms = delay_ms
+        self.is_final: Final = is_final

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from raftq.client.keywords.naming import did_you_mean
 from raftq.protocol.errors import InvalidRequest
 from raftq.worker.app import App
-from raftq.worker.options import did_you_mean
 
 
 class AppNotFound(InvalidRequest):

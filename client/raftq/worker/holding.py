@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from raftq.client.async_client import AsyncClient
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _EXTENDS_PER_LEASE: Final = 3
+_TELLING_PAUSE_SECONDS: Final = 0.5
+"""Between two extensions for progress: each is a log entry."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +33,8 @@ class Held:
     run: Run
     task: "asyncio.Task[None] | None" = None
     """Runs the handler; None while the run waits for a slot."""
+    progress: bytes | None = None
+    """What is to be told with the next extension."""
     is_over: bool = False
     """Whether the handler has ended and its outcome is on its way."""
 
@@ -40,23 +45,31 @@ class Holding:
     Args:
         client: Of the cluster.
         lease_seconds: What each extension prolongs a lease to.
-        on_lost: Called with each lease that the cluster says is not this worker's any more.
+        on_lost: Called with each lease that the cluster says is not this worker's any more, and
+            the code of the error that says why.
     """
 
     def __init__(
-        self, client: AsyncClient, lease_seconds: float, on_lost: Callable[[Held], None]
+        self, client: AsyncClient, lease_seconds: float, on_lost: Callable[[Held, str], None]
     ) -> None:
         self._client = client
         self._lease_seconds = lease_seconds
         self._on_lost = on_lost
         self._held: dict[int, Held] = {}
+        self._told = asyncio.Event()
+        """Set while there is progress to be told."""
 
     def __contains__(self, token: int) -> bool:
         return token in self._held
 
     def add(self, held: Held) -> None:
-        """Hold a lease."""
+        """Hold a lease, and listen to what its run tells."""
         self._held[held.run.token] = held
+        held.run.tell = partial(self._tell, held)
+
+    def _tell(self, held: Held, progress: bytes) -> None:
+        held.progress = progress
+        self._told.set()
 
     def get(self, token: int) -> Held | None:
         """Return a lease that is held."""
@@ -67,7 +80,27 @@ class Holding:
         return self._held.pop(token, None)
 
     async def extend_for_ever(self) -> None:
-        """Prolong all leases with one call, three times in the life of each."""
+        """Prolong all leases with one call, three times in the life of each.
+
+        Those whose runs told something are prolonged at once, but at most twice a second.
+        """
+        telling = asyncio.create_task(self._tell_for_ever())
+        try:
+            await self._extend_all_for_ever()
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
+
+    async def _tell_for_ever(self) -> None:
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            telling = [each for each in self._held.values() if each.progress is not None]
+            pause = self._lease_seconds / _EXTENDS_PER_LEASE
+            await asyncio.gather(*(self._extend(batch, pause) for batch in _batches(telling)))
+            await asyncio.sleep(_TELLING_PAUSE_SECONDS)
+
+    async def _extend_all_for_ever(self) -> None:
         pause = self._lease_seconds / _EXTENDS_PER_LEASE
         loop = asyncio.get_running_loop()
         began_at = loop.time()
@@ -81,28 +114,21 @@ class Holding:
 
     async def _extend(self, held: Sequence[Held], timeout: float) -> None:
         lease_ms = milliseconds(self._lease_seconds)
-        items = [ExtendItem(each.run.token, lease_ms) for each in held]
+        items: list[ExtendItem] = []
+        for each in held:
+            items.append(ExtendItem(each.run.token, lease_ms, each.progress))
+            each.progress = None
         try:
             outcomes = await self._client.extend_many(items, timeout=timeout)
         except RaftqError as error:
             _log.warning("extend_failed", extra={"error": str(error)})
+            for each, item in zip(held, items, strict=True):
+                if each.progress is None:  # Else it has told something newer since.
+                    each.progress = item.progress
             return
         for each, outcome in zip(held, outcomes, strict=True):
             if outcome.error_code and not each.is_over and self.remove(each.run.token):
-                self._on_lost(each)
-
-    async def let_run_out(self, token: int, timeout: float) -> None:
-        """Hold a lease no more and let it run out at once, which counts as a crash.
-
-        If the cluster does not hear of it, the lease runs out when it would have.
-        """
-        self.remove(token)
-        try:
-            await self._client.extend_many(
-                [ExtendItem(token, limits.LEASE_MS_MIN)], timeout=timeout
-            )
-        except RaftqError as error:
-            _log.warning("crash_not_told", extra={"token": token, "error": str(error)})
+                self._on_lost(each, outcome.error_code)
 
     async def give_back(self, timeout: float, tokens: Iterable[int] | None = None) -> None:
         """Hold these leases no more (without `tokens`: none at all), and requeue them."""

@@ -1,17 +1,19 @@
 """A task that was enqueued, as its producer sees it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
-from raftq.protocol.errors import InvalidRequest, UnknownTask
-from raftq.protocol.messages import TaskState, TaskStatus
+from raftq.client.parts.reading import OVER
+from raftq.protocol.errors import ForgottenTask, InvalidRequest, UnknownTask
+from raftq.protocol.messages import TaskState, TaskStatus, Why
 from raftq.worker.connections import ClusterAccess
 from raftq.worker.errors import ResultTimeout, TaskFailed
+from raftq.worker.serialising.progress import read_progress
 from raftq.worker.serialising.remote_error import RemoteError, local_exception
-from raftq.worker.waiting import ENDED, Ending, Waiting, patience
+from raftq.worker.waiting import Ending, Waiting, patience
 
 if TYPE_CHECKING:
     from raftq.worker.app import App
@@ -46,6 +48,7 @@ class Job(Generic[R_co]):
         self.access: Final[ClusterAccess] = app.access
         """Where it is asked for, in testing mode the cluster in memory, also after the test."""
         self._remote_exceptions: Final = app.remote_exceptions
+        self._serializer: Final = app.serializer
         self._decode: Final = decode
         self._ending: Ending | None = None
 
@@ -68,9 +71,67 @@ class Job(Generic[R_co]):
 
     async def _status(self, client: AsyncClient) -> TaskStatus:
         status = await client.task(self.id)
-        if status.state in ENDED:
+        if status.state in OVER:
             self._ending = status
         return status
+
+    def why(self) -> Why:
+        """Return the rules that hold the task back, the one that must go first at the front.
+
+        Raises:
+            UnknownTask: There is none.
+        """
+        return self.access.run(lambda client: client.why(self.id))
+
+    async def awhy(self) -> Why:
+        """Return what `why` does."""
+        return await (await self.access.client()).why(self.id)
+
+    def progress(self) -> Any:
+        """Return what the task's run told last of how far it is; None if it told nothing.
+
+        Raises:
+            UnknownTask: There is none, or it finished long ago and was forgotten.
+        """
+        return self._progress(self.status())
+
+    async def aprogress(self) -> Any:
+        """Return what `progress` does."""
+        return self._progress(await self.astatus())
+
+    def _progress(self, status: TaskStatus) -> Any:
+        return read_progress(self._serializer, status.progress)
+
+    # ------------------------------------------------------------ control
+
+    def cancel(self) -> TaskState:
+        """Cancel the task, whether it waits or runs; repeating it is harmless.
+
+        A run that is under way is interrupted when its worker next prolongs the lease; its result
+        is refused in any case.
+
+        Raises:
+            Conflict: It is done or expired.
+            UnknownTask: There is none.
+        """
+        return self.access.run(lambda client: client.cancel(self.id))
+
+    async def acancel(self) -> TaskState:
+        """Do what `cancel` does."""
+        return await (await self.access.client()).cancel(self.id)
+
+    def confirm(self) -> TaskState:
+        """Let a prepared task go on (`confirm_within`); repeating it is harmless.
+
+        Raises:
+            Conflict: It expired, was cancelled or is dead.
+            UnknownTask: There is none.
+        """
+        return self.access.run(lambda client: client.confirm(self.id))
+
+    async def aconfirm(self) -> TaskState:
+        """Do what `confirm` does."""
+        return await (await self.access.client()).confirm(self.id)
 
     # ------------------------------------------------------------ result
 
@@ -81,7 +142,7 @@ class Job(Generic[R_co]):
             timeout: How long to wait; None is for ever.
 
         Raises:
-            TaskFailed: It is dead, with what its last run raised.
+            TaskFailed: It is dead, with what its last run raised; or cancelled, or expired.
             ResultTimeout: It has not ended in time, and goes on.
             UnknownTask: There is none, or it finished long ago and was forgotten.
             UnreadableResult: The result is not what the task's annotation says.
@@ -106,6 +167,8 @@ class Job(Generic[R_co]):
             ((_, self._ending),) = await waiting.next(client)
         except TimeoutError:
             raise timeout_of(self, waiting) from None
+        finally:
+            await waiting.close()
 
     @property
     def has_ended(self) -> bool:
@@ -124,9 +187,13 @@ class Job(Generic[R_co]):
             case TaskStatus() as status:
                 raise self._failure(status)
             case error:
-                raise UnknownTask(
-                    f"the cluster knows no task {self.id}: it was never enqueued, or it finished "
-                    "so long ago that it was forgotten"
+                was_there = isinstance(error, ForgottenTask)
+                kind = ForgottenTask if was_there else UnknownTask
+                raise kind(
+                    f"task {self.id} finished, and its outcome is not kept any more"
+                    if was_there
+                    else f"the cluster knows no task {self.id}: it was never enqueued, or it "
+                    "finished so long ago that it was forgotten"
                 ) from error
 
     def _failure(self, status: TaskStatus) -> TaskFailed:

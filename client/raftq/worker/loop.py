@@ -17,10 +17,11 @@ from typing import Final
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration, milliseconds, seconds
+from raftq.client.parts.working import error_text
 from raftq.protocol import limits
-from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.errors import InvalidRequest, LeaseLost, TaskCancelled
 from raftq.protocol.messages import AckItem, FailItem, LeasedTask, RequeueItem
-from raftq.worker.endings import GiveBack, RunCrashed, StillRunning
+from raftq.worker.endings import GiveBack, LeaseOver, RunCrashed, StillRunning
 from raftq.worker.holding import Held, Holding
 from raftq.worker.leasing import Leasing
 from raftq.worker.run import Handler, Run, failure, log_failure, success
@@ -29,6 +30,8 @@ from raftq.worker.slots import Slots
 
 _log = logging.getLogger(__name__)
 
+_LEASE_CODES: Final = frozenset({LeaseLost.code, TaskCancelled.code})
+"""Refusals of an outcome that are about its lease, and not about what comes with it."""
 _CANCEL_SECONDS: Final = 2.0
 """How long cancelled handlers may clean up before their leases are given back all the same."""
 _SETTLE_SECONDS: Final = 5.0
@@ -86,13 +89,10 @@ class Worker:
         self._waiting: deque[Held] = deque()
         """Leases that were prefetched."""
         self._running: set[asyncio.Task[None]] = set()
-        self._crashing: set[asyncio.Task[None]] = set()
         self._last_words: list[FailItem] = []
         """Failures to be recorded when everything else has ended."""
         self._is_giving_back = False
-        self._acks: Settling[AckItem] = Settling(
-            client.ack_many, lambda item: len(item.result or b""), self._on_settled
-        )
+        self._acks: Settling[AckItem] = Settling(client.ack_many, _ack_bytes, self._on_settled)
         self._fails: Settling[FailItem] = Settling(
             client.fail_many, lambda item: 4 * len(item.error), self._on_settled
         )
@@ -103,6 +103,7 @@ class Worker:
         self.failures_total = 0
         self.crashes_total = 0
         self.lost_total = 0
+        self.cancelled_total = 0
         self.given_up: str | None = None
         """Why this worker stopped by itself."""
 
@@ -192,11 +193,13 @@ class Worker:
         except StillRunning as error:
             self._give_up(run, failure(run, error))
             return
-        except RunCrashed as error:
-            self._let_crash(run, error)
+        except LeaseOver:
+            self._holding.remove(run.token)
             return
+        except RunCrashed as error:
+            outcome = self._crashed(run, error)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if self._is_giving_back:
+            if self._is_giving_back and not run.is_cancelled:
                 return  # Cut short by this worker: given back, not failed.
             if isinstance(error, GiveBack):
                 outcome = self._gave_back(run, error)
@@ -205,33 +208,60 @@ class Worker:
         self._settle(held, outcome)
 
     def _settle(self, held: Held, outcome: AckItem | FailItem | RequeueItem) -> None:
-        if held.run.token not in self._holding:
+        if held.run.is_cancelled:
+            # Nothing of it is recorded; but what the task holds, like its place under a limit, is
+            # only free for others now that it has ended.
+            outcome = RequeueItem(held.run.token)
+        elif held.run.token not in self._holding:
             return
         held.is_over = True
         if isinstance(outcome, AckItem):
             self._acks.add(outcome)
         elif isinstance(outcome, FailItem):
-            self.failures_total += 1
-            log_failure(held.run, outcome)
+            if not outcome.is_crash:
+                self.failures_total += 1
+                log_failure(held.run, outcome)
             self._fails.add(outcome)
         else:
             self._requeues.add(outcome)
 
     def _on_settled(self, item: AckItem | FailItem | RequeueItem, code: str) -> None:
+        if code and isinstance(item, AckItem) and item.follow_ups and code not in _LEASE_CODES:
+            # The cluster changed nothing, and the lease is still held: this run has failed.
+            self._fail_for_follow_ups(item, code)
+            return
         self._holding.remove(item.token)
-        if code:
+        if code == TaskCancelled.code:
+            _log.info("cancelled_run_released", extra={"token": item.token})
+        elif code:
             self.lost_total += 1
             _log.warning("outcome_refused", extra={"token": item.token, "code": code})
 
-    def _on_lost(self, held: Held) -> None:
-        self.lost_total += 1
-        _log.warning("lease_lost", extra=held.run.facts)
-        held.run.lost.set()
+    def _fail_for_follow_ups(self, item: AckItem, code: str) -> None:
+        failed = FailItem(item.token, f"{code}: the cluster refused a follow-up of this run")
+        self.failures_total += 1
+        held = self._holding.get(item.token)
+        if held is not None:
+            log_failure(held.run, failed)
+        self._fails.add(failed)
+
+    def _on_lost(self, held: Held, code: str) -> None:
+        run = held.run
+        if code == TaskCancelled.code:
+            self.cancelled_total += 1
+            run.is_cancelled = True
+            _log.info("run_cancelled", extra=run.facts)
+        else:
+            self.lost_total += 1
+            _log.warning("lease_lost", extra=run.facts)
+        run.lost.set()
         if held.task is not None:
             held.task.cancel()
         elif held in self._waiting:
             self._waiting.remove(held)
-            self._slots.ended(held.run.queue)
+            self._slots.ended(run.queue)
+            if run.is_cancelled:
+                self._requeues.add(RequeueItem(run.token))
 
     def _gave_back(self, run: Run, error: GiveBack) -> RequeueItem:
         _log.warning("run_given_back", extra={**run.facts, "reason": str(error)})
@@ -245,12 +275,10 @@ class Worker:
         self._last_words.append(failed)
         self.give_up("a run ignores its time limit")
 
-    def _let_crash(self, run: Run, error: RunCrashed) -> None:
+    def _crashed(self, run: Run, error: RunCrashed) -> FailItem:
         self.crashes_total += 1
         _log.error("run_crashed", extra={**run.facts, "reason": str(error)})
-        telling = asyncio.create_task(self._holding.let_run_out(run.token, _SETTLE_SECONDS))
-        self._crashing.add(telling)
-        telling.add_done_callback(self._crashing.discard)
+        return FailItem(run.token, error_text(f"crashed: {error}"), is_crash=True)
 
     # ------------------------------------------------------------ stopping
 
@@ -271,7 +299,7 @@ class Worker:
         for failed in self._last_words:
             self._fails.add(failed)
         settling = (self._acks, self._fails, self._requeues)
-        await asyncio.gather(*(each.drain(_SETTLE_SECONDS) for each in settling), *self._crashing)
+        await asyncio.gather(*(each.drain(_SETTLE_SECONDS) for each in settling))
         await self._holding.give_back(_SETTLE_SECONDS)
 
     async def _let_handlers_finish(self) -> None:
@@ -286,6 +314,14 @@ class Worker:
         )
         abandoning.cancel()
         ended.cancel()
+
+
+def _ack_bytes(item: AckItem) -> int:
+    """Return about how many bytes an ack takes."""
+    size = len(item.result or b"")
+    if item.follow_ups:
+        size += sum(len(task.payload) for part in item.follow_ups for task in part.tasks)
+    return size
 
 
 def _check_range(what: str, value: int, low: int) -> None:

@@ -36,16 +36,23 @@ class Completing(Generic[R]):
 
     def __iter__(self) -> Iterator[Job[R]]:
         """Yield jobs as they end; raises ResultTimeout if some have not in time."""
-        while ended := self._ended or self._access.run(self._next):
-            self._ended = []
-            yield from ended
+        try:
+            while ended := self._ended or self._access.run(self._next):
+                self._ended = []
+                yield from ended
+        finally:
+            if self._waiting.is_asking:
+                self._access.run(lambda _: self._waiting.close())
 
     async def __aiter__(self) -> AsyncIterator[Job[R]]:
         """Yield jobs as they end; raises ResultTimeout if some have not in time."""
-        while ended := self._ended or await self._next(await self._access.client()):
-            self._ended = []
-            for job in ended:
-                yield job
+        try:
+            while ended := self._ended or await self._next(await self._access.client()):
+                self._ended = []
+                for job in ended:
+                    yield job
+        finally:
+            await self._waiting.close()
 
     async def _next(self, client: AsyncClient) -> list[Job[R]]:
         """Return jobs that have ended, at least one; nothing once all have been returned."""

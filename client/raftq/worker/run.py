@@ -2,17 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
 from raftq.client.parts.working import error_text
 from raftq.protocol import limits
-from raftq.protocol.messages import AckItem, FailItem, LeasedTask
+from raftq.protocol.errors import InvalidRequest
+from raftq.protocol.messages import AckItem, FailItem, LeasedTask, NewTask
+from raftq.worker.endings import DoNotRetry, RetryLater
 from raftq.worker.errors import RunFailed
+from raftq.worker.parts import in_parts
 
 _log = logging.getLogger(__name__)
+
+
+def _tell_nobody(_progress: bytes) -> None:
+    """Nobody listens to a run that no worker holds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +36,25 @@ class Run:
     payload: bytes
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the lease was lost: whatever the handler still does will not be recorded."""
+    is_cancelled: bool = False
+    """Whether it was lost because somebody cancelled the task."""
+    follow_ups: list[tuple[str, NewTask]] = field(default_factory=list[tuple[str, NewTask]])
+    """Queues and tasks to be enqueued with the ack."""
+    tell: Callable[[bytes], None] = _tell_nobody
+    """Called with the progress of the run, on the worker's loop."""
+
+    def follow_up(self, tasks: Sequence[tuple[str, NewTask]]) -> None:
+        """Have tasks enqueued with the ack, each in its queue; safe on any thread.
+
+        Raises:
+            InvalidRequest: One ack cannot carry so many.
+        """
+        if len(self.follow_ups) + len(tasks) > limits.FOLLOW_UPS_MAX:
+            raise InvalidRequest(
+                f"a run may have {limits.FOLLOW_UPS_MAX} follow-ups; let one of them enqueue the "
+                "others"
+            )
+        self.follow_ups += tasks
 
     @property
     def facts(self) -> dict[str, object]:
@@ -65,19 +91,27 @@ def success(run: Run, result: object) -> AckItem | FailItem:
             f"PayloadTooLarge: the result has {len(result)} bytes; at most "
             f"{limits.RESULT_BYTES_MAX} are kept: store it elsewhere and return a reference",
         )
-    return AckItem(run.token, result)
+    return AckItem(run.token, result, in_parts(run.follow_ups))
 
 
 def failure(run: Run, error: BaseException) -> FailItem:
     """Return what to record for a handler that raised."""
     if isinstance(error, RunFailed):
-        return FailItem(run.token, error_text(error.text))
+        return FailItem(run.token, error_text(error.text), error.delay_ms, error.is_final)
+    delay_ms, is_final = terms(error)
     kind = type(error).__name__
     try:
         text = f"{kind}: {error}"
     except Exception:
         text = f"{kind}: (its text cannot be shown)"
-    return FailItem(run.token, error_text(text))
+    return FailItem(run.token, error_text(text), delay_ms, is_final)
+
+
+def terms(error: BaseException) -> tuple[int | None, bool]:
+    """Return what an exception says about retries: (pause in ms, whether there is none)."""
+    if isinstance(error, RetryLater):
+        return error.delay_ms, False
+    return None, isinstance(error, DoNotRetry)
 
 
 def log_failure(run: Run, failed: FailItem) -> None:

@@ -4,26 +4,27 @@
 """
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, Unpack, cast
 from uuid import UUID
 
+from raftq.client.keywords.naming import refuse_unknown
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
 from raftq.worker import envelope
-from raftq.worker.enqueueing import Draft, Enqueueing, Prepared, around_sending, make_draft
+from raftq.worker.drafts import Draft
+from raftq.worker.enqueueing import Enqueueing, Prepared, make_draft
 from raftq.worker.errors import InvalidTask, UnreadablePayload
 from raftq.worker.job import Job, job_id
 from raftq.worker.options import (
     CALL_OPTIONS,
     CallOptions,
+    Chained,
     ExecutionKind,
     Policy,
     TaskOptions,
     check_name,
-    refuse_unknown,
 )
 from raftq.worker.serialising.arguments import Arguments
 from raftq.worker.serialising.serializer import Serializer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+B = TypeVar("B", bound=bool | Awaitable[bool])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class Invocation:
     headers: Mapping[str, str]
     timeout_ms: int | None
     """How long this attempt may run: the producer's word, else the task's; None is for ever."""
+    has_backoff: bool = False
+    """Whether the cluster knows a backoff of this call."""
+    is_check: bool = False
+    """Whether its function decides what becomes of a task that was prepared and not confirmed."""
 
 
 class Task(Enqueueing[P, R]):
@@ -74,7 +80,7 @@ class Task(Enqueueing[P, R]):
         serializer: Serializer,
     ) -> None:
         _check_function(function)
-        self.app: Final = app
+        self._app = app
         self.function: Final = function
         try:
             self.name = options.get("name", function.__name__)
@@ -86,12 +92,26 @@ class Task(Enqueueing[P, R]):
         self.execution = _execution(self.name, options.get("execution", "auto"), self.is_async)
         self.serializer: Final = options.get("serializer", serializer)
         self.arguments: Final = Arguments(function, self.name, self.serializer)
+        for rule in self.policy.keys.values():
+            rule.check(self.name, self.arguments.names)
+        self.checker: Task[P, Any] | None = None
+        """What decides about prepared tasks that were not confirmed; see `check`."""
         self.__wrapped__ = function  # So that `inspect.signature` and `help` show the function's.
         self.__module__, self.__doc__ = function.__module__, function.__doc__
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
 
     def __repr__(self) -> str:
         return f"<task {self.name!r} on queue {self.queue!r}>"
+
+    @property
+    def app(self) -> "App":
+        """What it is declared with."""
+        return self._app
+
+    @property
+    def task_name(self) -> str:
+        """Its name."""
+        return self.name
 
     @property
     def queue(self) -> str:
@@ -105,7 +125,7 @@ class Task(Enqueueing[P, R]):
 
     @property
     def attempts_max(self) -> int:
-        """Failures after which it is dead."""
+        """Failures after which it is dead; 0 means the queue's setting."""
         return self.policy.attempts_max
 
     @property
@@ -126,15 +146,44 @@ class Task(Enqueueing[P, R]):
         refuse_unknown(options, CALL_OPTIONS, f"task {self.name!r}")
         return Prepared(self, options)
 
+    def check(self, function: Callable[P, B], /) -> Callable[P, B]:
+        """Make a function the check of this task: `@task.check`.
+
+        It gets the arguments of a call that was prepared and not confirmed in time, and returns
+        whether the producer's own commit happened: then the call is confirmed, else cancelled.
+        """
+        if self.policy.check_queue is None:
+            raise InvalidTask(f"task {self.name!r} has no check_queue, where its check would run")
+        self.checker = Task(self.app, function, {"name": self.name}, self.serializer)
+        return function
+
+    def validate(self) -> None:
+        """Look at what can only be looked at when all is declared.
+
+        Raises:
+            InvalidTask: An annotation can never be read, or a check is missing.
+        """
+        self.arguments.check()
+        if self.checker is not None:
+            self.checker.arguments.check()
+        elif self.policy.check_queue is not None:
+            raise InvalidTask(
+                f"task {self.name!r} has a check_queue and no check: declare one with "
+                f"@{self.__name__}.check"
+            )
+
     def job(self, id: UUID | str) -> Job[R]:
         """Return the job of a task that was enqueued elsewhere, by its id."""
         return Job(self.app, job_id(id), self.decode_result)
 
-    def _draft(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Draft[R]:
-        return make_draft(self, self.policy, {}, args, kwargs)
-
-    def _sending(self) -> AbstractContextManager[object]:
-        return around_sending(self.app, self.queue)
+    def make_draft(
+        self,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        chained: Chained | None = None,
+    ) -> Draft[R]:
+        """See `Enqueueing`."""
+        return make_draft(self, self.policy, {}, args, kwargs, chained)
 
     # ------------------------------------------------------------ bytes
 
@@ -144,6 +193,9 @@ class Task(Enqueueing[P, R]):
         kwargs: Mapping[str, object],
         headers: Mapping[str, str],
         timeout_ms: int | None = None,
+        *,
+        takes: int | None = None,
+        has_backoff: bool = False,
     ) -> bytes:
         """Return the payload that asks for a run with these arguments.
 
@@ -152,13 +204,18 @@ class Task(Enqueueing[P, R]):
             kwargs: Named ones.
             headers: Beside the arguments.
             timeout_ms: A run limit in the place of the task's own; 0 is none.
+            takes: See `envelope.Extras`.
+            has_backoff: See `envelope.Extras`.
 
         Raises:
             InvalidArguments: They do not fit the function, or cannot be stored.
             PayloadTooLarge: They are more than a task may carry.
         """
-        positional, named = self.arguments.encode(args, kwargs)
-        extras = envelope.Extras(dict(headers), timeout_ms, self.serializer.name)
+        skipped = 0 if takes is None else 1
+        positional, named = self.arguments.encode(args, kwargs, skipped)
+        extras = envelope.Extras(
+            dict(headers), timeout_ms, self.serializer.name, takes, has_backoff
+        )
         return envelope.pack(self.name, positional, named, extras)
 
     def decode_arguments(self, payload: bytes) -> tuple[list[object], dict[str, object]]:
@@ -171,10 +228,15 @@ class Task(Enqueueing[P, R]):
         invocation = self.read(envelope.unpack(payload))
         return invocation.args, invocation.kwargs
 
-    def read(self, packed: envelope.Envelope) -> Invocation:
+    def read(self, packed: envelope.Envelope, queue: str | None = None) -> Invocation:
         """Return what an envelope asks for.
 
+        Args:
+            packed: The envelope.
+            queue: Where the task was leased from: in the task's check queue, its check is meant.
+
         Raises:
+            InvalidTask: The check is missing.
             InvalidArguments: The arguments do not fit the function.
             UnreadablePayload: It was not written for this task.
         """
@@ -192,7 +254,12 @@ class Task(Enqueueing[P, R]):
             },
         )
         timeout_ms = self.timeout_ms if extras.timeout_ms is None else extras.timeout_ms or None
-        return Invocation(self, args, kwargs, extras.headers, timeout_ms)
+        has_backoff = extras.has_backoff or self.policy.has_backoff
+        is_check = queue is not None and queue == self.policy.check_queue
+        if is_check and self.checker is None:
+            self.validate()
+        task = self.checker if is_check and self.checker is not None else self
+        return Invocation(task, args, kwargs, extras.headers, timeout_ms, has_backoff, is_check)
 
     def encode_result(self, value: object) -> bytes | None:
         """Return what is recorded as the result; nothing for None.

@@ -1,11 +1,11 @@
-"""Waiting for tasks to finish, by asking.
+"""Waiting for tasks to be over.
 
-The cluster has no call that waits for an outcome, so the pauses between two questions grow with the
-time that has passed: a fifth of it, from 5 to 500 ms. Of many tasks a window is asked at a time.
+Each task is waited for with a call that the cluster answers when the task is over, so an outcome
+arrives as soon as it is there. Of many tasks a window is asked about at a time, and for a moment
+only: those behind may have ended long ago.
 """
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -13,19 +13,21 @@ from typing import Final, TypeAlias
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration, seconds
+from raftq.client.parts.reading import OVER
 from raftq.protocol.errors import UnavailableError, UnknownTask
 from raftq.protocol.messages import TaskState, TaskStatus
 from raftq.worker.connections import ClusterAccess
 
 Ending: TypeAlias = TaskStatus | UnknownTask
 """How a task ended, or that the cluster does not know it (any more)."""
-ENDED: Final = frozenset({TaskState.DONE, TaskState.DEAD, TaskState.CANCELLED, TaskState.EXPIRED})
-_WINDOW: Final = 100
+_WINDOW: Final = 500
 """Tasks asked about at a time."""
-_PAUSE_SECONDS_PER_TASK: Final = 0.001
-"""Bounds how many questions a wait for many tasks puts to the cluster."""
-_PAUSE_SECONDS_MIN: Final = 0.005
-_PAUSE_SECONDS_MAX: Final = 0.5
+_WAIT_SECONDS: Final = 20.0
+"""How long one question may wait at a node if all tasks are asked about."""
+_TURN_SECONDS: Final = 1.0
+"""The same if others wait for their turn."""
+_PAUSE_SECONDS: Final = 0.1
+"""After a node that could not say anything, so that it is not asked all the time."""
 _CALL_SECONDS_MIN: Final = 1.0
 """What one question may take at least, so that a wait of no length gets an answer."""
 _CALL_SECONDS_MAX: Final = 10.0
@@ -39,7 +41,7 @@ def patience(access: ClusterAccess, timeout: Duration | None) -> float | None:
 
 
 class Waiting:
-    """Waits for tasks, on whatever loop its `next` is called.
+    """Waits for tasks; `close` it.
 
     Args:
         ids: The tasks.
@@ -47,13 +49,23 @@ class Waiting:
     """
 
     def __init__(self, ids: Iterable[bytes], timeout: float | None) -> None:
-        self.pending: Final = deque(dict.fromkeys(ids))
-        """Tasks that were not seen to have ended; those that were asked last are last."""
+        self._next: Final = deque(dict.fromkeys(ids))
+        """Tasks that are to be asked about; those that were asked last are last."""
+        self._asking: Final[dict[asyncio.Task[_Answer], bytes]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.last_state: TaskState | None = None
-        """Of the task that was asked last."""
-        self._pause_seconds = 0.0
-        self._began_at = time.monotonic()
-        self._deadline = None if timeout is None else self._began_at + timeout
+        """Of the task that was heard of last."""
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    @property
+    def pending(self) -> list[bytes]:
+        """The tasks that were not seen to have ended."""
+        return [*self._asking.values(), *self._next]
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether there are questions that must be taken back with `close`."""
+        return bool(self._asking)
 
     async def next(self, client: AsyncClient) -> list[tuple[bytes, Ending]]:
         """Return tasks that have ended, at least one; nothing once all have been returned.
@@ -63,43 +75,76 @@ class Waiting:
             UnavailableError: The same, and the cluster did not answer at the end.
             RequestError: The cluster refuses the question, like `Forbidden`.
         """
-        while self.pending:
-            await asyncio.sleep(self._pause_seconds)
-            window = [self.pending.popleft() for _ in range(min(_WINDOW, len(self.pending)))]
-            answers = await asyncio.gather(*(self._ask(client, each) for each in window))
+        self._enter_loop()
+        problem: UnavailableError | None = None
+        while self._asking or self._next:
+            self._ask(client)
+            done, _ = await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
             ended: list[tuple[bytes, Ending]] = []
-            problem: UnavailableError | None = None
-            for task_id, answer in zip(window, answers, strict=True):
+            for task in done:
+                task_id = self._asking.pop(task)
+                answer = task.result()
                 if isinstance(answer, TaskStatus | UnknownTask):
                     ended.append((task_id, answer))
                 else:
-                    self.pending.append(task_id)
-                    problem = problem or answer
+                    self._next.append(task_id)
+                    problem = answer
             if ended:
-                # Others of this window are asked again soon, but not as fast as they answer.
-                self._pause_seconds = (len(window) - len(ended)) * _PAUSE_SECONDS_PER_TASK
                 return ended
-            self._pause_seconds = self._pause(len(window), problem)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                raise problem or TimeoutError
         return []
 
-    async def _ask(self, client: AsyncClient, task_id: bytes) -> Ending | UnavailableError | None:
-        """Return how a task ended; None if it goes on, or why nobody can tell."""
-        left = _CALL_SECONDS_MAX if self._deadline is None else self._deadline - time.monotonic()
-        timeout = min(max(left, _CALL_SECONDS_MIN), _CALL_SECONDS_MAX)
-        try:
-            status = await client.task(task_id, timeout=timeout)
-        except (UnknownTask, UnavailableError) as error:
-            return error  # An unavailable cluster may come back before the deadline.
-        self.last_state = status.state
-        return status if status.state in ENDED else None
+    def _enter_loop(self) -> None:
+        """Forget the questions of a loop that was left: an App that was closed has another one."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._next.extendleft(self._asking.values())
+            self._asking.clear()
+            self._loop = loop
 
-    def _pause(self, asked: int, problem: UnavailableError | None) -> float:
-        """Return how long to wait after a window of which nothing had ended."""
-        now = time.monotonic()
-        if self._deadline is not None and now >= self._deadline:
-            raise problem or TimeoutError
-        pause = asked * _PAUSE_SECONDS_PER_TASK
-        if asked == len(self.pending):  # Else there are others that have waited longer.
-            pause = max(pause, min((now - self._began_at) / 5, _PAUSE_SECONDS_MAX))
-        pause = max(pause, _PAUSE_SECONDS_MIN) * (0.75 + random.random() / 2)
-        return pause if self._deadline is None else min(pause, self._deadline - now)
+    def _ask(self, client: AsyncClient) -> None:
+        """Ask about as many tasks as the window has room for."""
+        count = min(_WINDOW - len(self._asking), len(self._next))
+        is_all = count == len(self._next)
+        for _ in range(count):
+            task_id = self._next.popleft()
+            wait = self._left(_WAIT_SECONDS if is_all else _TURN_SECONDS)
+            self._asking[asyncio.create_task(self._answer(client, task_id, wait))] = task_id
+
+    def _left(self, at_most: float) -> float:
+        """Return how long a wait may go on from now."""
+        if self._deadline is None:
+            return at_most
+        return min(max(self._deadline - time.monotonic(), 0.0), at_most)
+
+    async def _answer(self, client: AsyncClient, task_id: bytes, wait: float) -> "_Answer":
+        """Return how a task ended; None if it goes on, or why nobody can tell."""
+        timeout = max(self._left(_CALL_SECONDS_MAX), _CALL_SECONDS_MIN)
+        asked_at = time.monotonic()
+        try:
+            status = await client.result(task_id, wait=wait, timeout=timeout)
+        except UnknownTask as error:
+            return error
+        except UnavailableError as error:  # The cluster may come back before the deadline.
+            await asyncio.sleep(self._left(_PAUSE_SECONDS))
+            return error
+        self.last_state = status.state
+        if status.state in OVER:
+            return status
+        if time.monotonic() < asked_at + wait:  # It did not wait, as it was asked to.
+            await asyncio.sleep(self._left(_PAUSE_SECONDS))
+        return None
+
+    async def close(self) -> None:
+        """Wait for nothing any more; harmless when repeated."""
+        self._enter_loop()
+        asking = list(self._asking)
+        self._asking.clear()
+        for task in asking:
+            task.cancel()
+        if asking:
+            await asyncio.wait(asking)
+
+
+_Answer: TypeAlias = Ending | UnavailableError | None

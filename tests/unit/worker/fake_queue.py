@@ -9,6 +9,7 @@ from raftq.client import AsyncClient
 from raftq.protocol.messages import (
     Ack,
     AckItem,
+    EnqueuePart,
     Extend,
     Fail,
     FailItem,
@@ -23,6 +24,7 @@ from raftq.protocol.messages import (
 from raftq.worker import Handler, Worker
 
 LOST = SettledTask(None, "lease_lost")
+CANCELLED = SettledTask(TaskState.CANCELLED, "cancelled")
 
 
 class FakeQueue:
@@ -36,7 +38,18 @@ class FakeQueue:
         self.held_most = 0
         self.done: dict[bytes, bytes | None] = {}
         self.failed: dict[bytes, str] = {}
+        self.crashed: dict[bytes, str] = {}
+        self.delays: dict[bytes, tuple[int | None, bool]] = {}
+        """Of each failure: the pause that it asked for, and whether it is final."""
         self.given_back: list[bytes] = []
+        self.cancelled: set[bytes] = set()
+        """Tasks that somebody cancelled."""
+        self.released: list[bytes] = []
+        """Of these, those whose worker has let go of them."""
+        self.refuses: str = ""
+        """The error code for acks with follow-ups."""
+        self.follow_ups: dict[bytes, list[EnqueuePart]] = {}
+        self.progress: list[bytes] = []
         self.batches: list[int] = []
         """Items of each ack call."""
         self.extended: list[set[int]] = []
@@ -55,8 +68,8 @@ class FakeQueue:
                 return Settled([self._requeue(item.token) for item in items])
             case Extend(items=items):
                 self.extended.append({item.token for item in items})
-                held = SettledTask(TaskState.LEASED)
-                return Settled([held if item.token in self.held else LOST for item in items])
+                self.progress += [each.progress for each in items if each.progress is not None]
+                return Settled([self._extend(item.token) for item in items])
             case _:
                 return success(received)
 
@@ -79,21 +92,37 @@ class FakeQueue:
         self.held_most = max(self.held_most, len(self.held))
         return LeasedTask(bytes(16), "q", self._token, 1, payload, 30_000)
 
+    def _extend(self, token: int) -> SettledTask:
+        payload = self.held.get(token)
+        if payload is None:
+            return LOST
+        return CANCELLED if payload in self.cancelled else SettledTask(TaskState.LEASED)
+
     def _settle(self, item: AckItem | FailItem) -> SettledTask:
+        if isinstance(item, AckItem) and item.follow_ups and self.refuses:
+            return SettledTask(TaskState.LEASED, self.refuses)
         payload = self.held.pop(item.token, None)
         if payload is None:
             return LOST
+        if payload in self.cancelled:
+            self.released.append(payload)
+            return CANCELLED
         if isinstance(item, AckItem):
+            self.follow_ups[payload] = item.follow_ups
             assert payload not in self.done, "recorded twice"
             self.done[payload] = item.result
             return SettledTask(TaskState.DONE)
-        self.failed[payload] = item.error
+        self.delays[payload] = item.delay_ms, item.is_final
+        (self.crashed if item.is_crash else self.failed)[payload] = item.error
         return SettledTask(TaskState.READY)
 
     def _requeue(self, token: int) -> SettledTask:
         payload = self.held.pop(token, None)
         if payload is None:
             return LOST
+        if payload in self.cancelled:
+            self.released.append(payload)
+            return CANCELLED
         self.given_back.append(payload)
         return SettledTask(TaskState.READY)
 

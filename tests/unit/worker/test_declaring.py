@@ -53,7 +53,7 @@ def test_the_policies_are_what_was_declared_and_else_the_clusters() -> None:
     assert (declared.queue, declared.priority, declared.attempts_max) == ("mail", 1, 7)
     assert (declared.timeout_ms, declared.policy.delay_ms) == (60_000, 2_000)
     default = app.task(plain)
-    assert (default.queue, default.priority, default.attempts_max) == ("default", 5, 5)
+    assert (default.queue, default.priority, default.attempts_max) == ("default", 5, 0)
     assert (default.timeout_ms, default.policy.delay_ms) == (None, 0)
 
 
@@ -98,7 +98,15 @@ def test_an_execution_that_cannot_work_is_refused(
     [
         ({"priority": 10}, "priority is 10"),
         ({"priority": True}, "priority is True"),
-        ({"attempts_max": 0}, "attempts_max is 0"),
+        ({"attempts_max": -1}, "attempts_max is -1"),
+        ({"crashes_max": 2_000}, "crashes_max"),
+        ({"result_ttl": "31d"}, "result_ttl_ms"),
+        ({"unique_key": ""}, "unique_key"),
+        ({"unique_key": "x" * 257}, "unique_key"),
+        ({"unique_key": "{"}, "unique_key: Single"),
+        ({"order_key": "{color}"}, "names 'color'"),
+        ({"on_conflict": "fight"}, "on_conflict is 'fight'"),
+        ({"backoff": "soon"}, "'soon' is no duration"),
         ({"queue": "a b"}, "queue is 'a b'"),
         ({"name": "a b"}, "name is 'a b'"),
         ({"queue": 7}, "queue is 7"),

@@ -92,7 +92,7 @@ def test_a_draft_can_be_enqueued_again_when_the_outcome_is_unknown() -> None:
 
 
 @asynchronous
-async def test_drafts_of_one_queue_travel_in_one_call_and_jobs_keep_their_order() -> None:
+async def test_drafts_of_several_queues_travel_in_one_call_and_jobs_keep_their_order() -> None:
     app, access = made()
 
     @app.task
@@ -104,6 +104,7 @@ async def test_drafts_of_one_queue_travel_in_one_call_and_jobs_keep_their_order(
     assert [job.id for job in jobs] == [draft.id for draft in drafts]
     assert [(each.queue, len(each.tasks)) for each in access.enqueues] == [("a", 3), ("b", 3)]
     assert await app.aenqueue_many([]) == []
+    assert access.calls == 1
 
 
 def test_a_call_overrides_the_run_limit_also_with_none() -> None:

@@ -28,7 +28,7 @@ async def test_more_leases_than_a_call_may_name_are_extended_and_given_back() ->
 
     async with FakeCluster(1) as cluster, AsyncClient(cluster.addresses) as client:
         cluster["n1"].fallback = judge
-        holding = Holding(client, 3.0, lambda held: None)
+        holding = Holding(client, 3.0, lambda held, code: None)
         for token in range(1, COUNT + 1):
             holding.add(Held(Run(bytes(16), "q", token, 1, b"")))
         extending = asyncio.create_task(holding.extend_for_ever())

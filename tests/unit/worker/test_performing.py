@@ -11,23 +11,12 @@ from uuid import uuid4
 
 import pytest
 from tests.support.asyncs import asynchronous
+from tests.support.run_control import Control
 
 from raftq.worker import App, Context, Hook, current
 from raftq.worker.errors import InvalidArguments, NotRunning
 from raftq.worker.performing import aperform, perform
 from raftq.worker.task import Task
-
-
-class Control:
-    """A run's moving parts, in the open."""
-
-    def __init__(self, deadline: float | None = None) -> None:
-        self.deadline = deadline
-        self.is_lost = False
-
-    def extend(self, seconds: float) -> None:
-        """Move the deadline."""
-        self.deadline = seconds
 
 
 def context(task: Task[..., Any], control: Control | None = None) -> Context:

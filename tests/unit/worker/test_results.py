@@ -302,10 +302,10 @@ def test_thousands_of_jobs_are_asked_about_in_windows_and_none_is_forgotten() ->
     jobs = enqueued(prepared, 1_000)
     for job in jobs[1:]:
         prepared.done(job.id)
-    prepared.end_when_asked(jobs[0], after=2)
+    prepared.end_when_asked(jobs[0], after=40)
     came = list(prepared.app.as_completed(jobs, timeout="30s"))
     assert came[-1] is jobs[0] and set(came) == set(jobs)
-    assert len(prepared.access.asked) <= 1_010
+    assert len(prepared.access.waits) <= 1_010
 
 
 @asynchronous
@@ -314,5 +314,5 @@ async def test_many_that_go_on_do_not_drown_the_cluster_in_questions() -> None:
     jobs = await prepared.app.aenqueue_many([prepared.task.draft(each) for each in range(400)])
     with pytest.raises(ResultTimeout):
         await prepared.app.agather(jobs, timeout="500ms")
-    assert len(prepared.access.asked) < 1_000
+    assert len(prepared.access.waits) == len(jobs), "each waits at its node"
     await asyncio.sleep(0)

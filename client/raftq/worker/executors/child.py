@@ -12,11 +12,13 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from raftq.protocol.messages import NewTask
 from raftq.worker.app import App
 from raftq.worker.executors import frames
 from raftq.worker.executors.watch import Interrupted, failed, limit_seconds, make_context
@@ -65,20 +67,21 @@ class Child:
 
     def _run(self, app: App, job: frames.Job) -> frames.Ended:
         result: bytes | None = None
-        error: str | None = None
+        failure: frames.Failure | None = None
         run = Run(job.task_id, job.queue, job.token, job.attempt, job.payload)
         try:
             self._is_running = True
             try:
-                invocation = app.read(run.payload)
-                control = _Control(self, limit_seconds(invocation))
+                invocation = app.read(run.payload, run.queue)
+                control = _Control(self, run, limit_seconds(invocation))
                 result = perform(invocation, make_context(run, invocation, control))
             except BaseException as problem:
-                error = failed(problem).text
+                failure = _failure(problem)
             self._is_running = False
         except Interrupted as late:  # It came when the task had ended, on the way out.
-            error = failed(late).text
-        return frames.Ended(result, error, memory_bytes())
+            failure = _failure(late)
+        follow_ups = run.follow_ups if failure is None else []
+        return frames.Ended(result, failure, memory_bytes(), follow_ups)
 
     def _obey(self) -> None:
         while os.read(self._orders_fd, 1):
@@ -98,8 +101,9 @@ class Child:
 class _Control:
     """What a task in a child process can know and ask about its run."""
 
-    def __init__(self, child: Child, limit: float | None) -> None:
+    def __init__(self, child: Child, run: Run, limit: float | None) -> None:
         self._child = child
+        self._run = run
         self._deadline = None if limit is None else time.monotonic() + limit
 
     @property
@@ -112,10 +116,28 @@ class _Control:
         """See RunControl."""
         return self._child.is_ending
 
+    @property
+    def is_cancelled(self) -> bool:
+        """See RunControl; a child that is ended is not told why."""
+        return self._child.is_ending
+
+    def tell(self, progress: bytes) -> None:
+        """See RunControl."""
+        self._child.send(frames.Told(progress))
+
+    def follow_up(self, tasks: Sequence[tuple[str, NewTask]]) -> None:
+        """See RunControl."""
+        self._run.follow_up(tasks)
+
     def extend(self, seconds: float) -> None:
         """See RunControl."""
         self._deadline = time.monotonic() + seconds
         self._child.send(frames.Extended(seconds))
+
+
+def _failure(error: BaseException) -> frames.Failure:
+    told = failed(error)
+    return frames.Failure(told.text, told.delay_ms, told.is_final)
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:

@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from raftq.protocol.messages import NewTask
+
 LENGTH: Final = struct.Struct(">I")
 END_ORDER: Final = b"e"
 
@@ -34,16 +36,32 @@ class Extended(Struct, array_like=True, frozen=True, tag=2):
     seconds: float
 
 
+class Failure(Struct, array_like=True, frozen=True):
+    """How a run failed; see `RunFailed`."""
+
+    text: str
+    delay_ms: int | None = None
+    is_final: bool = False
+
+
 class Ended(Struct, array_like=True, frozen=True, tag=3):
-    """Child to worker: the run ended with a result, or failed with the text of an error."""
+    """Child to worker: the run ended with a result, or failed."""
 
     result: bytes | None
-    error: str | None
+    failure: Failure | None
     memory_bytes: int
     """Of the child, when the run had ended."""
+    follow_ups: list[tuple[str, NewTask]] = []
+    """Queues and tasks to be enqueued with the result."""
 
 
-Answer: TypeAlias = Ready | Extended | Ended
+class Told(Struct, array_like=True, frozen=True, tag=4):
+    """Child to worker: how far the run is."""
+
+    progress: bytes
+
+
+Answer: TypeAlias = Ready | Extended | Ended | Told
 _encoder: Final = msgspec.msgpack.Encoder()
 _jobs: Final = msgspec.msgpack.Decoder(Job)
 _answers: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answer)

@@ -241,9 +241,13 @@ class _Child:
                     case frames.Extended(seconds=seconds):
                         if self._watch is not None:
                             self._watch.extend(seconds)
-                    case frames.Ended(result=result, error=error, memory_bytes=memory_bytes):
-                        self._memory_bytes = memory_bytes
-                        self._end_run(result, None if error is None else RunFailed(error))
+                    case frames.Told(progress=progress):
+                        if self._watch is not None:
+                            self._watch.tell(progress)
+                    case frames.Ended() as ended:
+                        self._memory_bytes = ended.memory_bytes
+                        self._take_follow_ups(ended)
+                        self._end_run(ended.result, _failure(ended.failure))
         self.is_over = True
         how = await self._how_it_ended()
         self._end_run(None, Interrupted() if self._was_ordered else RunCrashed(how))
@@ -255,6 +259,10 @@ class _Child:
         await process.wait()
         await asyncio.sleep(_LAST_WORDS_SECONDS)
         reader.feed_eof()
+
+    def _take_follow_ups(self, ended: frames.Ended) -> None:
+        if self._watch is not None:
+            self._watch.follow_up(ended.follow_ups)
 
     def _end_run(self, result: bytes | None, error: BaseException | None) -> None:
         if self._watch is not None:
@@ -288,3 +296,9 @@ class _Child:
         text = f"child process {self._process.pid} was ended by {signal.Signals(-code).name}"
         hint = "; did it run out of memory?" if code == -signal.SIGKILL else ""
         return text + hint
+
+
+def _failure(failure: frames.Failure | None) -> RunFailed | None:
+    if failure is None:
+        return None
+    return RunFailed(failure.text, failure.delay_ms, failure.is_final)

@@ -7,17 +7,19 @@ time, the executor insists: with a harder means, or with the admission that ther
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 from uuid import UUID
 
+from raftq.protocol.messages import NewTask
 from raftq.worker.context import Context, RunControl
 from raftq.worker.endings import RunCrashed, StillRunning, TimeLimitExceeded
 from raftq.worker.errors import RunFailed
 from raftq.worker.executors.crossing import Crossing
-from raftq.worker.run import Run
+from raftq.worker.run import Run, terms
 from raftq.worker.serialising.remote_error import RemoteError, type_name
 from raftq.worker.task import Invocation
 
@@ -83,6 +85,19 @@ class Watch:
     def is_lost(self) -> bool:
         """See RunControl; safe on any thread."""
         return self._run.lost.is_set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """See RunControl; safe on any thread."""
+        return self._run.is_cancelled
+
+    def tell(self, progress: bytes) -> None:
+        """See RunControl; safe on any thread."""
+        self._here.call(partial(self._run.tell, progress))
+
+    def follow_up(self, tasks: Sequence[tuple[str, NewTask]]) -> None:
+        """See RunControl; safe on any thread."""
+        self._run.follow_up(tasks)
 
     def extend(self, seconds: float) -> None:
         """See RunControl; safe on any thread."""
@@ -192,6 +207,7 @@ def make_context(run: Run, invocation: Invocation, control: RunControl) -> Conte
         run.token,
         control,
         invocation.headers,
+        invocation.task.app,
     )
 
 
@@ -208,7 +224,7 @@ def failed(error: BaseException) -> RunFailed:
     calls = error.__traceback__
     while calls is not None and calls.tb_next is not None and _is_ours(calls):
         calls = calls.tb_next
-    return RunFailed(RemoteError.of(error.with_traceback(calls)).text)
+    return RunFailed(RemoteError.of(error.with_traceback(calls)).text, *terms(error))
 
 
 def _is_ours(calls: TracebackType) -> bool:

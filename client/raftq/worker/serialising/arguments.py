@@ -6,7 +6,7 @@ enqueued, by name.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeVar, get_args, get_type_hints
@@ -66,17 +66,40 @@ class Arguments:
         """
         _ = self._parameters, self._result
 
+    @property
+    def names(self) -> Collection[str]:
+        """The names of the parameters."""
+        return self._signature.parameters
+
+    def named(
+        self, args: Sequence[object], kwargs: Mapping[str, object], skipped: int = 0
+    ) -> dict[str, object]:
+        """Return arguments by name, defaults included; leading ones that are not known are not.
+
+        Raises:
+            InvalidArguments: They do not fit the function.
+        """
+        bound = self._bind([*[None] * skipped, *args], kwargs)
+        bound.apply_defaults()
+        return dict(list(bound.arguments.items())[skipped:])
+
     def encode(
-        self, args: Sequence[object], kwargs: Mapping[str, object]
+        self, args: Sequence[object], kwargs: Mapping[str, object], skipped: int = 0
     ) -> tuple[list[bytes], dict[str, bytes]]:
         """Return arguments as bytes.
+
+        Args:
+            args: Positional ones.
+            kwargs: Named ones.
+            skipped: How many come before them, when they are known.
 
         Raises:
             InvalidArguments: They do not fit the function, or cannot be stored.
         """
-        self._bind(args, kwargs)
+        self._bind([*[None] * skipped, *args] if skipped else args, kwargs)
         positional = [
-            self._encode_one(self._parameter_at(index), value) for index, value in enumerate(args)
+            self._encode_one(self._parameter_at(index), value)
+            for index, value in enumerate(args, skipped)
         ]
         named = {
             name: self._encode_one(self._parameter_named(name), value, name)
@@ -136,9 +159,9 @@ class Arguments:
 
     # ------------------------------------------------------------ one argument
 
-    def _bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+    def _bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> inspect.BoundArguments:
         try:
-            self._signature.bind(*args, **kwargs)
+            return self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidArguments(
                 f"task {self._task!r} is {self._task}{self._signature}: {error}"

@@ -23,6 +23,7 @@ from raftq.worker.finding import load_app
 from raftq.worker.logs import configure_logs
 from raftq.worker.loop import Worker
 from raftq.worker.runtime import Runtime
+from raftq.worker.scheduling import sync_schedules
 from raftq.worker.supervision import link
 from raftq.worker.supervision.settings import QueuePlan, Settings, plan_queues
 
@@ -49,6 +50,8 @@ class Process:
         self._plan = plan
         self._parent = parent
         self._signals = 0
+        self._refusal: RequestError | None = None
+        """Why the cluster does not take what the App declares."""
 
     async def run(self) -> int:
         """Run until the end and return the exit code."""
@@ -66,7 +69,7 @@ class Process:
             beside = [
                 asyncio.create_task(_listen(reader, worker)),
                 asyncio.create_task(_show_life(writer)),
-                asyncio.create_task(self._announce(client, writer)),
+                asyncio.create_task(self._announce(client, worker, writer)),
             ]
             try:
                 await runtime.run()
@@ -77,6 +80,8 @@ class Process:
                     task.cancel()
                 await asyncio.wait(beside)
                 writer.close()
+        if self._refusal is not None:
+            return _refuse(self._refusal)
         return link.EXIT_STOPPED if worker.given_up is None else link.EXIT_RECYCLE
 
     def _on_signal(self, worker: Worker) -> None:
@@ -86,13 +91,21 @@ class Process:
         else:
             worker.abandon()
 
-    async def _announce(self, client: AsyncClient, writer: asyncio.StreamWriter) -> None:
-        """Say that this process works once the cluster answers, and until then that it cannot."""
+    async def _announce(
+        self, client: AsyncClient, worker: Worker, writer: asyncio.StreamWriter
+    ) -> None:
+        """Say that this process works once the cluster answers, and until then that it cannot.
+
+        The cluster is told of the App's schedules before; if it refuses one, the worker ends.
+        """
         while True:
             try:
                 cluster = await client.cluster(timeout=_PROBE_SECONDS)
-            except RequestError:
-                return  # The worker's own calls will meet the same, and end it.
+                changed = await sync_schedules(client, list(self._app.schedules.values()))
+            except RequestError as error:
+                self._refusal = error
+                worker.abandon()
+                return
             except RaftqError as error:
                 advice = "is the cluster running? `raftq dev` starts a local one; the App's "
                 advice += "addresses or RAFTQ_ADDRESSES say where it is"
@@ -106,6 +119,8 @@ class Process:
                 "limits": dict(self._plan.queue_limits),
                 "tasks": len(self._app.tasks),
                 "concurrency": self._settings.concurrency,
+                "schedules": len(self._app.schedules),
+                "schedules_changed": changed,
                 "cluster": cluster.cluster_id,
             }
             _log.info("worker_ready", extra=facts)
@@ -173,7 +188,7 @@ def main() -> None:
         app = load_app(settings.target)
         plan = plan_queues(app, settings)
         for task in app.tasks.values():
-            task.arguments.check()
+            task.validate()
     except RequestError as error:
         _exit(_refuse(error))
     for warning in plan.warnings:

@@ -7,11 +7,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from raftq.client.keywords.naming import did_you_mean
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest
 from raftq.worker.app import App
 from raftq.worker.logs import Level, Style
-from raftq.worker.options import check_name, did_you_mean
+from raftq.worker.options import check_name
 
 DRAIN_SECONDS_DEFAULT: Final = 30.0
 
@@ -89,6 +90,8 @@ def plan_queues(app: App, settings: Settings) -> QueuePlan:
     kinds: dict[str, set[str]] = {}
     for task in app.tasks.values():
         kinds.setdefault(task.queue, set()).add(task.execution)
+        if task.checker is not None and task.policy.check_queue is not None:
+            kinds.setdefault(task.policy.check_queue, set()).add(task.checker.execution)
     wanted = settings.queues or [(name, None) for name in kinds]
     names = [name for name, _ in wanted]
     if len(set(names)) < len(names):

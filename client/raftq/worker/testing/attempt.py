@@ -2,15 +2,19 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
-from raftq.protocol.errors import LeaseLost
-from raftq.protocol.messages import LeasedTask, TaskState
+from raftq.protocol.errors import Conflict, LeaseLost, UnknownTask
+from raftq.protocol.messages import EnqueuePart, LeasedTask, NewTask, TaskState
 from raftq.worker.app import App
 from raftq.worker.context import Context
+from raftq.worker.parts import in_parts
 from raftq.worker.performing import aperform, perform
+from raftq.worker.run import Run, terms
 from raftq.worker.serialising.remote_error import RemoteError
 from raftq.worker.testing.records import RunRecord
 
@@ -31,19 +35,21 @@ class Attempt:
 
     def __init__(self, app: App, lease: LeasedTask) -> None:
         self.lease: Final = lease
-        self.invocation: Final = app.read(lease.payload)
+        self.invocation: Final = app.read(lease.payload, lease.queue)
         self.task: Final = self.invocation.task
         self.is_forced = False
         self._error: BaseException | None = None
         self._stored: bytes | None = None
+        self._control: Final = _Control(Run.of(lease), self.invocation.timeout_ms)
         self._context: Final = Context(
             UUID(bytes=lease.task_id),
             self.task.name,
             lease.queue,
             lease.attempt,
             lease.token,
-            _Control(self.invocation.timeout_ms),
+            self._control,
             self.invocation.headers,
+            app,
         )
 
     def fail(self, error: BaseException) -> None:
@@ -76,15 +82,34 @@ class Attempt:
 
     async def record(self, client: AsyncClient) -> RunRecord:
         """Tell the cluster how it ended."""
-        token = self.lease.token
         try:
-            if self._error is None:
-                state = await client.ack(token, self._stored)
-            else:
-                state = await client.fail(token, RemoteError.of(self._error).text)
+            if self._control.progress is not None:
+                lease = timedelta(milliseconds=self.lease.lease_ms)
+                await client.extend(self.lease.token, lease, progress=self._control.progress)
+            return self.recorded(await self._record(client))
         except LeaseLost:
             return self.recorded(None)
-        return self.recorded(state)
+
+    async def _record(self, client: AsyncClient) -> TaskState:
+        """Settle the lease; a follow-up that is refused is a failure of the run."""
+        token = self.lease.token
+        if self._error is None and self.invocation.is_check:
+            if self.task.decode_result(self._stored):
+                return await client.confirm(self.lease.task_id)
+            return await client.cancel(self.lease.task_id)
+        if self._error is None:
+            try:
+                parts = [(part.queue, part.tasks) for part in self._control.follow_ups]
+                return await client.ack(token, self._stored, follow_ups=parts)
+            except (Conflict, UnknownTask) as refusal:
+                self._error = refusal
+        delay_ms, is_final = terms(self._error)
+        return await client.fail(
+            token,
+            RemoteError.of(self._error).text,
+            delay=None if delay_ms is None else timedelta(milliseconds=delay_ms),
+            is_final=is_final,
+        )
 
     def recorded(self, state: TaskState | None) -> RunRecord:
         """Return the record of the run, with the state in which it left the task."""
@@ -102,7 +127,10 @@ class Attempt:
 class _Control:
     """The control of a run whose limit is told, but not enforced."""
 
-    def __init__(self, timeout_ms: int | None) -> None:
+    def __init__(self, run: Run, timeout_ms: int | None) -> None:
+        self._run = run
+        self.progress: bytes | None = None
+        """What the run told last."""
         self._deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1_000
 
     @property
@@ -113,5 +141,20 @@ class _Control:
     def is_lost(self) -> bool:
         return False
 
+    @property
+    def is_cancelled(self) -> bool:
+        return False
+
+    @property
+    def follow_ups(self) -> list[EnqueuePart]:
+        """What is to be enqueued with the ack."""
+        return in_parts(self._run.follow_ups)
+
     def extend(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
+
+    def tell(self, progress: bytes) -> None:
+        self.progress = progress
+
+    def follow_up(self, tasks: Sequence[tuple[str, NewTask]]) -> None:
+        self._run.follow_up(tasks)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from raftq.protocol.messages import NewTask, TaskState
+from raftq.protocol.messages import NewTask, TaskOptions, TaskState
 from raftq.worker.job import Job
 from raftq.worker.task import Invocation, Task
 
@@ -25,6 +25,8 @@ class EnqueuedCall:
     """The earliest start, from when it was enqueued."""
     attempts_max: int
     headers: Mapping[str, str]
+    options: TaskOptions | None
+    """Its keys, expiry, parents and all else that most tasks do without."""
 
     @classmethod
     def of(cls, queue: str, new: NewTask, invocation: Invocation) -> "EnqueuedCall":
@@ -39,6 +41,7 @@ class EnqueuedCall:
             new.delay_ms,
             new.attempts_max,
             invocation.headers,
+            new.options,
         )
 
     @property

@@ -6,18 +6,10 @@ from collections.abc import Generator
 from uuid import UUID
 
 import pytest
+from tests.support.run_control import Control
 
 from raftq.worker.context import Context, running_as
 from raftq.worker.logs import Style, configure_logs
-
-
-class Control:
-    deadline = None
-    is_lost = False
-
-    def extend(self, seconds: float) -> None:
-        raise AssertionError(seconds)
-
 
 CONTEXT = Context(UUID(int=1), "send", "mail", 2, 77, Control())
 
