@@ -18,6 +18,8 @@ from raftq.client.credentials import credentials
 from raftq.client.durations import seconds
 
 _PATIENCE_SECONDS: Final = 2.0
+_PIPE_COLUMNS: Final = 1_000
+"""Where nobody looks at a screen, nothing is cut."""
 _INTERVAL_MIN_SECONDS: Final = 0.2
 
 
@@ -82,7 +84,10 @@ async def _print(
 
             from raftq.cli.top.drawing import draw
 
-            Console().print(draw(view, None))
+            console = Console()
+            if not console.is_terminal:
+                console = Console(width=_PIPE_COLUMNS)
+            console.print(draw(view, console.width, None))
         if once:
             return
 
@@ -98,7 +103,7 @@ async def _show(client: AsyncClient, nodes: Nodes, pause: float) -> None:
     looks = Looks()
     newest = looks.add(await look(client, nodes, _PATIENCE_SECONDS))
     with Live(
-        draw(newest, console.height), console=console, screen=True, auto_refresh=False
+        draw(newest, *console.size), console=console, screen=True, auto_refresh=False
     ) as live:
         while True:
             await asyncio.sleep(pause)
@@ -107,4 +112,4 @@ async def _show(client: AsyncClient, nodes: Nodes, pause: float) -> None:
                 newest = looks.add(await look(client, nodes, _PATIENCE_SECONDS))
             except RaftqError as error:
                 trouble = f"no node answers: {output.safe(error.message)}"
-            live.update(draw(newest, console.height, trouble), refresh=True)
+            live.update(draw(newest, *console.size, trouble), refresh=True)

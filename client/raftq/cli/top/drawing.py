@@ -1,5 +1,6 @@
 """How `raftq top` looks: a line on the cluster, its nodes, its queues."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -12,19 +13,26 @@ from raftq.cli.output import safe
 from raftq.cli.top.nodes import NodeView
 from raftq.cli.top.sampling import QueueView, View
 
-_LINES_AROUND: Final = 7
+_LINES_AROUND: Final = 8
 """Of the screen, beside nodes and queues."""
 _QUEUES_MIN: Final = 3
 _BEHIND_MUCH: Final = 10_000
 """Entries; a follower in a busy cluster is some hundreds behind all the time."""
-_COUNTED: Final = ("ready", "leased", "scheduled", "blocked", "dead")
+_STATES: Final = {"sched.": "scheduled"}
+"""Where a column has not the name of its state."""
+_COLUMNS: Final = ("ready", "leased", "sched.", "blocked", "dead", "in/s", "done/s", "oldest")
+_DISPENSABLE: Final = ("blocked", "sched.", "leased", "oldest", "dead")
+"""Columns that a narrow screen does without, in this order."""
+_GAP: Final = "  "
+_NAME_MIN: Final = 14
 
 
-def draw(view: View, height: int | None, trouble: str | None = None) -> RenderableType:
+def draw(view: View, width: int, height: int | None, trouble: str | None = None) -> RenderableType:
     """Return the view.
 
     Args:
         view: What is shown.
+        width: Columns of the screen.
         height: Lines of the screen; None shows all queues.
         trouble: Why the view is old, if it is.
     """
@@ -35,7 +43,7 @@ def draw(view: View, height: int | None, trouble: str | None = None) -> Renderab
     parts: list[RenderableType] = [_header(view)]
     if trouble is not None:
         parts.append(Text(trouble, "bold red", no_wrap=True, overflow="ellipsis"))
-    parts += [Text(), _nodes(view.look.nodes), Text(), _queues(view, shown)]
+    parts += [Text(), _nodes(view.look.nodes), Text(), _queues(view, shown, width)]
     hidden = len(view.queues) - len(shown)
     if hidden:
         parts.append(Text(f"and {hidden:,} more with less to do", "dim"))
@@ -52,6 +60,7 @@ def _header(view: View) -> Text:
     else:
         text.append(f"leader {look.leader}")
     text.append(f"  term {look.term}  index {look.commit_index:,}  ")
+    text.append(f"depth {number(view.depth)}  ")
     text.append(datetime.fromtimestamp(look.at_ms / 1_000).strftime("%H:%M:%S"), "dim")
     return text
 
@@ -77,36 +86,59 @@ def _nodes(nodes: list[NodeView]) -> Table:
     return table
 
 
-def _queues(view: View, shown: list[QueueView]) -> Table:
+def _queues(view: View, shown: list[QueueView], width: int) -> Table:
+    """Return the queues; on a narrow screen without some columns, and with names cut."""
+    columns = {name: _cells(name, view, shown) for name in _COLUMNS}
+    for name in _DISPENSABLE:
+        if _name_room(columns, width) >= _NAME_MIN:
+            break
+        del columns[name]
+    room = max(_name_room(columns, width), _NAME_MIN)
     table = _table()
-    table.add_column("queue", ratio=1, no_wrap=True, overflow="ellipsis", min_width=8)
-    for name in (*_COUNTED, "in/s", "done/s", "oldest"):
-        table.add_column("sched." if name == "scheduled" else name, justify="right", no_wrap=True)
-    total = [
-        *(number(view.count(state)) for state in _COUNTED),
-        rate(view.enqueued_per_second),
-        rate(view.done_per_second),
-        age(view.oldest_ready_ms),
-    ]
-    table.add_row(Text(f"all {len(view.queues):,}"), *total, style="bold")
-    for each in shown:
-        shown_name = Text(safe(each.name))
-        if each.is_paused:
-            shown_name.append(" paused", "yellow")
-        dead = each.count("dead")
-        table.add_row(
-            shown_name,
-            *(number(each.count(state)) for state in _COUNTED[:-1]),
-            Text(number(dead), "red" if dead else ""),
-            rate(each.enqueued_per_second),
-            rate(each.done_per_second),
-            age(each.oldest_ready_ms),
-        )
+    table.add_column("queue", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(
+        f"all {len(view.queues):,}", *(each[0] for each in columns.values()), style="bold"
+    )
+    for at, each in enumerate(shown, 1):
+        cells = {name: Text(values[at]) for name, values in columns.items()}
+        if each.count("dead") and "dead" in cells:
+            cells["dead"].stylize("red")
+        table.add_row(_name(each, room), *cells.values())
     return table
 
 
+def _cells(column: str, view: View, shown: list[QueueView]) -> list[str]:
+    """Return a column: of all queues together, then of each."""
+    rows: list[View | QueueView] = [view, *shown]
+    if column == "in/s":
+        return [rate(each.enqueued_per_second) for each in rows]
+    if column == "done/s":
+        return [rate(each.done_per_second) for each in rows]
+    if column == "oldest":
+        return [age(each.oldest_ready_ms) for each in rows]
+    return [number(each.count(_STATES.get(column, column))) for each in rows]
+
+
+def _name_room(columns: Mapping[str, list[str]], width: int) -> int:
+    """Return how many characters are left for names."""
+    taken = sum(max(len(each) for each in (name, *cells)) for name, cells in columns.items())
+    return width - taken - len(_GAP) * len(columns)
+
+
+def _name(queue: QueueView, room: int) -> Text:
+    mark = " paused" if queue.is_paused else ""
+    name = safe(queue.name)
+    left = room - len(mark)
+    text = Text(name if len(name) <= left else f"{name[: left - 1]}…")
+    text.append(mark, "yellow")
+    return text
+
+
 def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=False)
+    padding = (0, len(_GAP), 0, 0)
+    return Table(box=None, pad_edge=False, padding=padding, header_style="dim", expand=False)
 
 
 def number(count: int) -> str:
