@@ -9,7 +9,7 @@ from uuid import UUID
 _KNOWN = {
     "$ref", "title", "description", "type", "properties", "required", "additionalProperties",
     "items", "anyOf", "enum", "format", "contentEncoding", "minimum", "maximum", "pattern",
-    "default", "minItems", "maxItems", "maxLength",
+    "default", "minItems", "maxItems", "minLength", "maxLength",
 }  # fmt: skip
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),

@@ -91,6 +91,11 @@ class Server:
         self.metrics.add_gauge(
             "raftq_waiters", "Lease calls that wait.", lambda: self.service.waiters.waiting
         )
+        self.metrics.add_gauge(
+            "raftq_results_waiting",
+            "Calls that wait for a task to be over, or for a log entry.",
+            lambda: self.service.reading.results.waiting,
+        )
 
     def use_tls(self, context: ssl.SSLContext | None) -> None:
         """Serve the connections to come with TLS; those that are open stay as they are."""

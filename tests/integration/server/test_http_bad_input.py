@@ -54,7 +54,7 @@ BAD_ENQUEUES: list[tuple[str, object, str]] = [
     ("negative delay", one({"delay_ms": -1}), "delay_ms"),
     ("huge delay", one({"delay_ms": 2**63}), "delay_ms"),
     ("gigantic delay", one({"delay_ms": 10**400}), ""),
-    ("no attempts", one({"attempts_max": 0}), "attempts_max"),
+    ("negative attempts", one({"attempts_max": -1}), "attempts_max"),
     ("too many attempts", one({"attempts_max": 1_001}), "attempts_max"),
     ("no time", {"tasks": [{}], "timeout_ms": 0}, "timeout_ms"),
     ("too much time", {"tasks": [{}], "timeout_ms": 600_001}, "timeout_ms"),

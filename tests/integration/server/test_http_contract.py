@@ -342,6 +342,8 @@ def test_every_documented_path_answers_and_every_other_is_404(
     for path, methods in document["paths"].items():
         for name, value in values.items():
             path = path.replace(name, value)
+        if path.startswith("/v1/events"):
+            path += "?nothing=1"  # Else its answer would never end.
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
             answer = call(node, method, path, {} if method == "POST" else None)
             if method.lower() in methods:
@@ -349,7 +351,8 @@ def test_every_documented_path_answers_and_every_other_is_404(
                 assert b'"code":"unknown_method"' not in answer.body, (method, path)
             else:
                 answer.problem(405, "unknown_method")
-                assert answer.headers["allow"] == ", ".join(each.upper() for each in methods)
+                allowed = sorted(answer.headers["allow"].split(", "))
+                assert allowed == sorted(each.upper() for each in methods)
     for path in ("/", "/v1", "/v1/", "/v1/nothing", "/v1/queues/q/tasks/", "/v2/cluster"):
         call(node, "GET", path).problem(404, "unknown_method")
         call(node, "POST", path, {}).problem(404, "unknown_method")
