@@ -16,6 +16,7 @@ _MODULES: Final[dict[str, str]] = {
     "limit": "control.limit",
     "quota": "control.quota",
     "schedule": "schedules",
+    "events": "events",
     "top": "top.command",
     "cluster": "cluster",
     "config": "config",

@@ -55,6 +55,14 @@ SHAPES: Final[dict[str, dict[str, object]]] = {
     "requeue": {"state": "ready"},
     "extend": {"state": "leased"},
     **CONTROL_SHAPES,
+    "events tail": {
+        "index": 1204,
+        "number": 0,
+        "at_ms": 1_795_000_000_000,
+        "task_id": _ID,
+        "queue": "mail",
+        "state": "done",
+    },
     "top": {
         "at_ms": 1_795_000_000_000,
         "cluster_id": "5f0c0d3e",
