@@ -11,7 +11,8 @@ import typer
 from raftq.cli import output
 from raftq.cli.options import Addresses, AsJson, Timeout, connected
 from raftq.cli.output import printable
-from raftq.client import LeasedTask, TaskState
+from raftq.client import AsyncClient, LeasedTask, TaskState
+from raftq.client.keywords.naming import did_you_mean
 
 Token = Annotated[int, typer.Argument(help="The lease's token, as `raftq lease` printed it.")]
 
@@ -30,11 +31,12 @@ def lease(
 ) -> None:
     """Take tasks; print token, attempt, id and payload of each. Nothing ready: exit code 3."""
     name = worker or f"shell-{os.getpid()}"
-    leases = connected(
-        address,
-        timeout,
-        lambda client: client.lease(queues, worker=name, count=count, lease=lease, wait=wait),
-    )
+
+    async def body(client: AsyncClient) -> tuple[list[LeasedTask], str]:
+        found = await client.lease(queues, worker=name, count=count, lease=lease, wait=wait)
+        return found, "" if found or as_json else await _nothing(client, queues)
+
+    leases, why = connected(address, timeout, body)
     if as_json:
         output.print_json({"leases": [_lease_json(each) for each in leases]})
     elif leases:
@@ -44,9 +46,20 @@ def lease(
         ]
         output.print_table(("token", "attempt", "task", "payload"), rows)
     else:
-        output.say("nothing is ready")
+        output.say(why)
     if not leases:
         raise typer.Exit(output.EXIT_NOT_FOUND)
+
+
+async def _nothing(client: AsyncClient, queues: list[str]) -> str:
+    """Say that nothing is ready, and whether a queue may be mistyped."""
+    names = [each.queue for each in await client.queues()]
+    unknown = [
+        f"there is no queue {each!r}{did_you_mean(each, names)}"
+        for each in queues
+        if each not in names
+    ]
+    return "; ".join(["nothing is ready", *unknown])
 
 
 def ack(

@@ -111,7 +111,7 @@ def test_what_each_command_prints_fits_its_documented_example(shell: Shell, tmp_
     ready = raftq("node", "ready", "--json", RAFTQ_HTTP=shell.cluster.nodes[0].http)
     printed["node ready"] = json.loads(ready.out)
     printed |= _of_files(shell, tmp_path)
-    elsewhere = {"dev", "bench", "top", "config show", *CONTROL_SHAPES} - {"status"}
+    elsewhere = {"dev", "bench", "top", "config show", "events tail", *CONTROL_SHAPES} - {"status"}
     assert printed.keys() == SHAPES.keys() - elsewhere, "they have tests of their own"
     misfits = {name: value for name, value in printed.items() if not fits(SHAPES[name], value)}
     assert misfits == {}
@@ -216,9 +216,12 @@ def test_delay_and_priority_are_obeyed(shell: Shell) -> None:
 
 
 def test_nothing_to_lease_is_not_found(shell: Shell) -> None:
+    shell.words("enqueue", shell.queue, "x", "--delay", "1h")
     ended = shell("lease", shell.queue)
     assert (ended.code, ended.out, ended.err) == (3, "", "nothing is ready\n")
     assert shell.json("lease", shell.queue, code=3) == {"leases": []}
+    said = shell("lease", shell.queue[:-1]).err
+    assert said.startswith("nothing is ready; there is no queue") and shell.queue in said
 
 
 def test_an_unknown_task_is_not_found(shell: Shell) -> None:
