@@ -348,6 +348,8 @@ async def test_a_stale_read_waits_for_the_log_index_that_it_asks_for() -> None:
     await turns()
     assert not waiting.done()
     bench.apply(Cancel([TASK]))
+    await turns()
+    assert waiting.done(), "the entry itself wakes it"
     status = await told(waiting)
     assert (status.state, status.applied_index) == (TaskState.CANCELLED, index + 2)
 
