@@ -5,11 +5,13 @@ from msgspec import UNSET, structs
 
 from raftq.core.bucket import bucket_of
 from raftq.core.finding import Search
+from raftq.core.limit_keys import NO_LIMIT
 from raftq.core.state import State
 from raftq.core.task import (
     BLOCKED,
     CANCELLED,
     DEAD,
+    EXPIRED,
     LEASED,
     READY,
     SCHEDULED,
@@ -66,7 +68,7 @@ def confirm(state: State, task_id: TaskId) -> SettledTask:
     is_prepared = extras.blocked_by is Blocked.UNCONFIRMED or extras.home_queue is not None
     if is_prepared and (task.state in WAITING or task.state is LEASED):
         state.confirm(task)
-    elif task.state in (DEAD, CANCELLED) or is_prepared:
+    elif is_prepared or task.state in (DEAD, CANCELLED, EXPIRED):
         return SettledTask(task.state, Conflict.code)
     return SettledTask(task.state)
 
@@ -82,16 +84,18 @@ def edit(state: State, command: Edit) -> SettledTask | Rejected:
         return _UNKNOWN
     if task.state not in WAITING:
         return SettledTask(task.state, Conflict.code)
+    priority = task.priority if command.priority is None else command.priority
+    at_ms = task.not_before_at_ms
+    if command.not_before_at_ms is not None:
+        at_ms = command.not_before_at_ms
+    if command.delay_ms is not None:
+        at_ms = state.wall_now_ms + command.delay_ms
+    if (priority, at_ms) == (task.priority, task.not_before_at_ms):
+        return SettledTask(task.state)
     extras = task.extras
     blocked_by = None if extras is None else extras.blocked_by
     state.take_out(task)
-    if command.priority is not None:
-        task.priority = command.priority
-    at_ms = command.not_before_at_ms
-    if command.delay_ms is not None:
-        at_ms = state.wall_now_ms + command.delay_ms
-    if at_ms is not None:
-        task.not_before_at_ms = at_ms
+    task.priority, task.not_before_at_ms = priority, at_ms
     state.mix(task.priority, task.not_before_at_ms)
     if blocked_by is Blocked.LIMIT_KEY:
         blocked_by = None  # It may have a place before others now; it is looked at again.
@@ -205,7 +209,8 @@ def set_queue(state: State, command: SetQueue) -> Done | Rejected:
 def set_limit(state: State, command: SetLimit) -> Done | Rejected:
     """Set or remove the limit of a key; tasks that may go on now do."""
     limit_keys = state.limit_keys
-    if limit_keys.is_full and not limit_keys.is_set(command.key):
+    is_more = command.limit != NO_LIMIT and not limit_keys.is_set(command.key)
+    if is_more and limit_keys.is_full:
         return Rejected(InvalidRequest.code, f"there are {limits.LIMITS_MAX} key limits already")
     is_changed = limit_keys.set(command.key, command.limit, state.wall_now_ms)
     if is_changed:

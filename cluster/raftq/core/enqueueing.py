@@ -69,9 +69,11 @@ def enqueue_parts(
         take_from_rates(state, counted(plan.new))
     created = _create_all(state, plan.new)
     state.tell_children()
-    states = [state_of(task) for task in created]
+    states = {task.id: state_of(task) for task in created}
     told = [
-        EnqueuedTask(plan.new[each].task.id, states[each], True) if isinstance(each, int) else each
+        EnqueuedTask(created[each].id, states[created[each].id], True)
+        if isinstance(each, int)
+        else EnqueuedTask(each.id, states.get(each.id, each.state), False)
         for each in plan.told
     ]
     return Enqueued(told, state.index)
@@ -122,8 +124,9 @@ class _Planning:
         self._seen: set[bytes] = set()
         self._ids: dict[bytes, bytes] = {}
         """Id asked for → id of the task that there will be."""
-        self._keys: dict[str, bytes] = {}
-        """Unique keys that tasks of this enqueue take."""
+        self._keys: dict[str, EnqueuedTask] = {}
+        """Unique keys that tasks of this enqueue ask for, and what is told of who has them then;
+        of a new task the state is not known yet."""
         self._children: dict[bytes, int] = {}
 
     def plan(self, parts: Sequence[EnqueuePart]) -> _Plan:
@@ -213,19 +216,19 @@ class _Planning:
         policy = options.on_conflict
         if key in self._keys:
             if policy is OnConflict.EXISTING:
-                return EnqueuedTask(self._keys[key], READY, False)
+                return self._keys[key]
             raise KeyTaken(f"two tasks of one enqueue have the unique key {key!r}")
         holder = self._state.unique_keys.get(key)
-        self._keys[key] = new.id
+        self._keys[key] = EnqueuedTask(new.id, READY, False)
         if holder is None or (holder.sequence == self._ending and not holder.until_ms):
             return None
         kept = self._state.tasks.objects.get(holder.sequence)
         held = kept if kept is not None and kept.id == holder.task_id else None
         if policy is OnConflict.EXISTING:
-            self._keys[key] = holder.task_id
             is_over = holder.state is not None
             state = holder.state if is_over or held is None else held.state
-            return EnqueuedTask(holder.task_id, state or DONE, False)
+            self._keys[key] = EnqueuedTask(holder.task_id, state or DONE, False)
+            return self._keys[key]
         if policy is OnConflict.REJECT or (held is not None and held.state is LEASED):
             raise KeyTaken(f"task {holder.task_id.hex()} has the unique key {key!r}")
         return held if holder.state is None else None

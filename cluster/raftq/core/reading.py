@@ -10,9 +10,10 @@ from raftq.protocol.messages import QueueStatus, TaskFilter, TaskPage, TaskState
 def task_status(state: State, task: Task) -> TaskStatus:
     """Return the status of a task."""
     assert task.state is not None
-    is_in_attempt = task.state is DONE or task.lease is not None
     extras = task.extras
     history = list(task.history or ())
+    was_cancelled = bool(history) and history[-1].end == "cancelled"
+    is_in_attempt = task.state is DONE or task.lease is not None or was_cancelled
     settings = state.queues[task.queue].settings
     return TaskStatus(
         id=task.id,

@@ -295,7 +295,8 @@ class State(Table):
 
     def _end_extras(self, task: Task, extras: Extras, state: TaskState) -> None:
         extras.confirm_by_ms = 0
-        extras.waits_for.clear()
+        if state is not DEAD:  # One that died while it was checked still waits for them.
+            extras.waits_for.clear()
         self.set_end(task)
         if extras.options.unique_key is not None:
             self.unique_keys.over(extras.options.unique_key, task.sequence, state)

@@ -1,0 +1,134 @@
+"""Corners that the slow model found; each is a rule of docs/concepts in a rare place."""
+
+import pytest
+from tests.support.machines import entry, task_id
+from tests.support.play import ALL, Play
+
+from raftq.core.machine import Machine
+from raftq.protocol import limits
+from raftq.protocol.messages import (
+    Cancel,
+    Confirm,
+    Done,
+    Edit,
+    Enqueue,
+    Enqueued,
+    EnqueuedTask,
+    Fail,
+    FailItem,
+    KeyLimit,
+    NewTask,
+    OnConflict,
+    OnParentFailure,
+    SetLimit,
+    Settled,
+    SettledTask,
+    Sweep,
+    SweepAction,
+    TaskOptions,
+    TaskState,
+)
+
+EXISTING = OnConflict.EXISTING
+
+
+def settled(play: Play, command: Cancel | Confirm | Edit) -> SettledTask:
+    reply = play.one(command)
+    assert isinstance(reply, Settled)
+    return reply.items[0]
+
+
+def test_confirming_a_task_that_expired_is_a_conflict() -> None:
+    play = Play()
+    options = TaskOptions(confirm_within_ms=100)
+    play.apply(Enqueue("a", [NewTask(task_id(1), b"", options=options)]))
+    play.apply(wall_ms=100)
+    expected = SettledTask(TaskState.EXPIRED, "conflict")
+    assert settled(play, Confirm([task_id(1)])) == expected
+
+
+def test_a_task_that_has_the_key_of_an_earlier_one_is_told_that_ones_state() -> None:
+    play = Play()
+    tasks = [
+        NewTask(task_id(1), b"", delay_ms=5, options=TaskOptions(unique_key="k")),
+        NewTask(task_id(2), b"", options=TaskOptions(unique_key="k", on_conflict=EXISTING)),
+    ]
+    told = play.one(Enqueue("a", tasks))
+    assert isinstance(told, Enqueued)
+    assert told.tasks == [
+        EnqueuedTask(task_id(1), TaskState.SCHEDULED, True),
+        EnqueuedTask(task_id(1), TaskState.SCHEDULED, False),
+    ]
+
+
+def test_two_tasks_that_have_the_key_of_a_leased_one_are_both_told_that_it_is_leased() -> None:
+    play = Play()
+    play.apply(Enqueue("a", [NewTask(task_id(1), b"", options=TaskOptions(unique_key="k"))]))
+    play.lease("a")
+    options = TaskOptions(unique_key="k", on_conflict=EXISTING)
+    told = play.one(Enqueue("a", [NewTask(task_id(each), b"", options=options) for each in (2, 3)]))
+    assert isinstance(told, Enqueued)
+    assert told.tasks == [EnqueuedTask(task_id(1), TaskState.LEASED, False)] * 2
+
+
+def test_a_task_that_died_in_its_check_still_waits_for_its_parents_when_it_is_confirmed() -> None:
+    play = Play()
+    options = TaskOptions(
+        depends_on=[task_id(1)],
+        on_parent_failure=OnParentFailure.WAIT,
+        confirm_within_ms=100,
+        check_queue="check",
+    )
+    play.apply(Enqueue("a", [NewTask(task_id(1), b""), NewTask(task_id(2), b"", options=options)]))
+    play.apply(wall_ms=100)
+    (check,) = play.lease("check")
+    play.apply(Fail([FailItem(check.token, "x", is_final=True)]))
+    play.apply(Sweep(SweepAction.REDRIVE, ALL))
+    play.apply(Confirm([task_id(2)]))
+    assert play.state(task_id(2)) is TaskState.BLOCKED
+    play.ack(play.lease("a")[0])
+    assert play.state(task_id(2)) is TaskState.READY
+
+
+def test_removing_a_limit_that_is_not_set_changes_nothing_however_many_are_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "LIMITS_MAX", 1)
+    play = Play()
+    play.apply(SetLimit("a", KeyLimit(concurrency=1)))
+    assert play.one(SetLimit("b", KeyLimit())) == Done(False, 2)
+
+
+@pytest.mark.parametrize("priority", [None, 5])
+def test_an_edit_that_changes_nothing_keeps_a_tasks_place(priority: int | None) -> None:
+    play = Play()
+    play.apply(Enqueue("a", [NewTask(task_id(each), b"") for each in (1, 2)]))
+    (lease,) = play.lease("a")
+    play.apply(Fail([FailItem(lease.token, "x")]))
+    before = play.machine.state_hash
+    edited = settled(play, Edit(task_id(1), priority=priority))
+    assert edited == SettledTask(TaskState.READY)
+    assert play.machine.state_hash == before
+    assert [each.task_id for each in play.lease("a", count=2)] == [task_id(2), task_id(1)]
+
+
+def test_a_run_that_was_cancelled_counts_as_an_attempt_for_ever() -> None:
+    play = Play()
+    play.apply(Enqueue("a", [NewTask(task_id(1), b"")]))
+    (lease,) = play.lease("a")
+    play.apply(Cancel([task_id(1)]))
+    attempts: list[int] = []
+    for _ in range(2):
+        status = play.machine.task(task_id(1))
+        assert status is not None
+        attempts.append(status.attempts)
+        play.ack(lease)
+    assert attempts == [1, 1]
+
+
+def test_every_beginning_of_an_entry_is_refused() -> None:
+    machine = Machine()
+    whole = entry(Cancel([task_id(1)]))
+    for length in range(len(whole)):
+        applied = machine.apply(whole[:length], 1)
+        assert applied.rejected is not None and not applied.replies
