@@ -40,5 +40,6 @@ def milliseconds(duration: Duration) -> int:
     """Return a duration in whole milliseconds, rounded up."""
     if type(duration) is int and duration >= 0:
         return 1_000 * duration
-    # Rounded first: 0.29 s is 290 ms and not, as floats have it, 290.00000000000006.
-    return math.ceil(round(seconds(duration) * 1_000, 6))
+    # Rounded first: 0.29 s is 290 ms and not, as floats have it, 290.00000000000006. Not to more
+    # digits: those of a year are exact to some millionths of a millisecond only.
+    return math.ceil(round(seconds(duration) * 1_000, 4))
