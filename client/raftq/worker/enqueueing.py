@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 from uuid import UUID
 
+from raftq.client.keywords.naming import refuse_unknown
 from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.messages import NewTask
 from raftq.worker.drafts import Draft, around_sending
 from raftq.worker.flows import Step
 from raftq.worker.hooks import Outgoing
 from raftq.worker.job import Job
-from raftq.worker.options import CallOptions, Chained, Policy
+from raftq.worker.options import CALL_OPTIONS, CallOptions, Chained, Policy
 
 if TYPE_CHECKING:
     from raftq.worker.app import App
@@ -97,6 +98,11 @@ class Prepared(Enqueueing[P, R]):
         self._policy = task.policy.with_options(options)
         for rule in self._policy.keys.values():
             rule.check(task.name, task.arguments.names)
+
+    def options(self, **options: Unpack[CallOptions]) -> "Prepared[P, R]":
+        """Return the task with further policies, which go before those said so far."""
+        refuse_unknown(options, CALL_OPTIONS, f"task {self.task_name!r}")
+        return Prepared(self._task, {**self._options, **options})
 
     @property
     def app(self) -> "App":

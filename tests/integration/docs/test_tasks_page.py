@@ -76,10 +76,11 @@ def test_the_table_has_every_option_with_its_default() -> None:
     default = Policy()
     assert words["queue"] == f"`{default.queue}`, unless given"
     assert f"to {limits.PRIORITY_MAX}, {default.priority} unless given" in words["priority"]
-    assert words["attempts_max"].endswith(f"; {default.attempts_max} unless given")
+    assert default.attempts_max == 0, "the queue's"
+    assert words["attempts_max"].endswith(f"which is {limits.ATTEMPTS_MAX_DEFAULT}")
 
 
 def test_the_limits_of_the_page_are_the_real_ones() -> None:
     assert f"arguments of a call may have {limits.PAYLOAD_BYTES_MAX // limits.MIB} MiB" in PAGE
     assert f"A result may have {limits.RESULT_BYTES_MAX // limits.MIB} MiB" in PAGE
-    assert "kept for an hour" in PAGE and limits.RESULT_RETENTION_MS == limits.HOUR_MS
+    assert "kept for an hour unless" in PAGE and limits.RESULT_RETENTION_MS == limits.HOUR_MS

@@ -108,6 +108,9 @@ def test_every_policy_may_be_declared_and_said_per_call() -> None:
     assert (found.backoff, found.expires_at_ms, found.unique_key) == (Backoff(1_000), NOON_MS, None)
     assert (found.order_key, found.depends_on) == ("p", [parent.id.bytes])
     assert (found.limit_key, found.crashes_max) == ("l", 2), "what is not named stays"
+    more = sent(access, said.options(order_key="q", backoff="2s").enqueue()).options
+    assert more is not None
+    assert (more.order_key, more.backoff, more.expires_at_ms) == ("q", Backoff(2_000), NOON_MS)
 
 
 def test_a_key_may_follow_from_the_arguments() -> None:
