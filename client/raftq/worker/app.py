@@ -251,7 +251,16 @@ class App:
         self, first: Flow[Any], second: Flow[Any], third: Flow[Any], last: Single[R], /
     ) -> Chain[R]: ...
     @overload
-    def chain(self, *work: Flow[Any]) -> Chain[Any]: ...
+    def chain(
+        self,
+        first: Flow[Any],
+        second: Flow[Any],
+        third: Flow[Any],
+        fourth: Flow[Any],
+        fifth: Flow[Any],
+        /,
+        *more: Flow[Any],
+    ) -> Chain[Any]: ...
     def chain(self, *work: Flow[Any]) -> Chain[Any]:
         """Return a flow of steps one after the other: each gets the result of the one before.
 

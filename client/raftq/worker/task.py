@@ -49,6 +49,8 @@ class Invocation:
     """How long this attempt may run: the producer's word, else the task's; None is for ever."""
     has_backoff: bool = False
     """Whether the cluster knows a backoff of this call."""
+    skipped: int = 0
+    """How many arguments come before these, when the results of its parents are known."""
     is_check: bool = False
     """Whether its function decides what becomes of a task that was prepared and not confirmed."""
 
@@ -246,12 +248,14 @@ class Task(Enqueueing[P, R]):
                 f"the payload is for task {packed.name!r} in the format {extras.serializer!r}; "
                 f"this is task {self.name!r}, which reads {self.serializer.name!r}"
             )
+        skipped = 0 if extras.takes is None else 1
         args, kwargs = self.arguments.decode(
             [envelope.argument(each, extras.serializer) for each in packed.args],
             {
                 key: envelope.argument(each, extras.serializer)
                 for key, each in packed.kwargs.items()
             },
+            skipped,
         )
         timeout_ms = self.timeout_ms if extras.timeout_ms is None else extras.timeout_ms or None
         has_backoff = extras.has_backoff or self.policy.has_backoff
@@ -259,7 +263,9 @@ class Task(Enqueueing[P, R]):
         if is_check and self.checker is None:
             self.validate()
         task = self.checker if is_check and self.checker is not None else self
-        return Invocation(task, args, kwargs, extras.headers, timeout_ms, has_backoff, is_check)
+        return Invocation(
+            task, args, kwargs, extras.headers, timeout_ms, has_backoff, skipped, is_check
+        )
 
     def encode_result(self, value: object) -> bytes | None:
         """Return what is recorded as the result; nothing for None.

@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from typing import Any, assert_type
 from uuid import UUID
 
-from raftq.worker import App, Job
+from raftq.worker import App, Chain, Job, current
 
 app = App()
 
@@ -49,6 +49,12 @@ for job in app.as_completed([send.enqueue("a")]):
     assert_type(job.result(), UUID)
 anything: list[Job[object]] = [add.enqueue(1, 2), send.enqueue("a")]
 log.enqueue("x").result()
+assert_type(app.chain(add.s(1, 2), add.s(3)), Chain[int])
+assert_type(app.chain(add.s(1, 2), send.s()).enqueue(), Job[UUID])
+assert_type(app.group([add.s(1, 2), app.chain(add.s(1, 2), add.s(3))]).enqueue(), list[Job[int]])
+assert_type(app.group([add.s(1, 2)]).join(send.s()).enqueue().result(), UUID)
+assert_type(current().follow_up(add.s(1, 2)), Job[int])
+assert_type(current().follow_up(app.group([add.s(1, 2)])), list[Job[int]])
 
 add("1", 2)  # wrong
 send.enqueue(7)  # wrong
@@ -60,6 +66,11 @@ send.options(delay="60s").enqueue(7)  # wrong
 send.options(dely="60s")  # wrong
 send.options(priority="high")  # wrong
 text: str = add.enqueue(1, 2).result()  # wrong
+app.chain(add.s(1, 2), app.group([add.s(3)]))  # wrong
+app.group([add])  # wrong
+app.task(on_conflict="fight")  # wrong
+app.schedule("* * * * *", catch_up="some")  # wrong
+unlike: list[Job[str]] = app.group([add.s(1, 2)]).enqueue()  # wrong
 
 
 @app.task(quue="mail")  # wrong

@@ -108,16 +108,22 @@ class Arguments:
         return positional, named
 
     def decode(
-        self, args: Sequence[bytes], kwargs: Mapping[str, bytes]
+        self, args: Sequence[bytes], kwargs: Mapping[str, bytes], skipped: int = 0
     ) -> tuple[list[object], dict[str, object]]:
         """Return arguments as the annotations say.
+
+        Args:
+            args: Positional ones.
+            kwargs: Named ones.
+            skipped: How many come before them, when they are known.
 
         Raises:
             InvalidArguments: They do not fit the function.
         """
-        self._bind(args, kwargs)
+        self._bind([*[None] * skipped, *args] if skipped else args, kwargs)
         positional = [
-            self._decode_one(self._parameter_at(index), stored) for index, stored in enumerate(args)
+            self._decode_one(self._parameter_at(index), stored)
+            for index, stored in enumerate(args, skipped)
         ]
         named = {
             name: self._decode_one(self._parameter_named(name), stored, name)

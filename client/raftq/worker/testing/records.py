@@ -1,6 +1,5 @@
 """What a test can look at: calls that were enqueued, and runs."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +26,8 @@ class EnqueuedCall:
     headers: Mapping[str, str]
     options: TaskOptions | None
     """Its keys, expiry, parents and all else that most tasks do without."""
+    skipped: int = 0
+    """How many arguments come before these, when the results of its parents are known."""
 
     @classmethod
     def of(cls, queue: str, new: NewTask, invocation: Invocation) -> "EnqueuedCall":
@@ -42,6 +43,7 @@ class EnqueuedCall:
             new.attempts_max,
             invocation.headers,
             new.options,
+            invocation.skipped,
         )
 
     @property
@@ -51,10 +53,11 @@ class EnqueuedCall:
 
     @property
     def arguments(self) -> dict[str, object]:
-        """All arguments by name, defaults included, however the caller passed them."""
-        bound = inspect.signature(self.task.function).bind(*self.args, **self.kwargs)
-        bound.apply_defaults()
-        return dict(bound.arguments)
+        """All arguments by name, defaults included, however the caller passed them.
+
+        Of a step in a flow without the first, which is a result that is not there yet.
+        """
+        return self.task.arguments.named(self.args, self.kwargs, self.skipped)
 
     @property
     def job(self) -> Job[Any]:
