@@ -89,6 +89,11 @@ class Server:
             lambda: len(self.service.events),
         )
         self.metrics.add_gauge(
+            "raftq_event_subscriptions_lost",
+            "Subscriptions refused or ended with events_lost since the start.",
+            lambda: self.service.events.cut_off_total,
+        )
+        self.metrics.add_gauge(
             "raftq_waiters", "Lease calls that wait.", lambda: self.service.waiters.waiting
         )
         self.metrics.add_gauge(

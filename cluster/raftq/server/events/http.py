@@ -16,7 +16,7 @@ from tornado.web import Finish
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from raftq.protocol import limits
-from raftq.protocol.errors import EventsLost, Forbidden, InvalidRequest, RaftqError
+from raftq.protocol.errors import Forbidden, InvalidRequest, RaftqError
 from raftq.protocol.events import Position, TaskEvent
 from raftq.protocol.messages import TaskState
 from raftq.server import problems
@@ -106,7 +106,7 @@ async def _subscribed(handler: Handler) -> Subscription:
     return subscription
 
 
-async def _taken(sent: "asyncio.Future[None]", patience: float) -> None:
+async def _taken(sent: "asyncio.Future[None]", patience: float, subscription: Subscription) -> None:
     """Wait until the client has taken what was sent.
 
     Raises:
@@ -117,7 +117,7 @@ async def _taken(sent: "asyncio.Future[None]", patience: float) -> None:
     await asyncio.wait({sent}, timeout=patience)
     if not sent.done():
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())
-        raise EventsLost(f"this subscriber took nothing of what it was told for {patience} s")
+        raise subscription.too_slow(patience)
     sent.result()
 
 
@@ -158,7 +158,7 @@ class EventStreamHandler(Handler):
             while True:
                 self.write(text)  # pyright: ignore[reportUnknownMemberType]  # Tornado's dict is bare
                 stalled = True
-                await _taken(self.flush(), self.context.answer_seconds)
+                await _taken(self.flush(), self.context.answer_seconds, subscription)
                 stalled = False
                 text = _sse(await subscription.next())
         except RaftqError as error:
@@ -233,7 +233,8 @@ class EventSocketHandler(WebSocketHandler, Handler):
                 message = EventsMessage(
                     [event_answer(each) for each in batch.events], batch.position.text
                 )
-                await _taken(self.write_message(msgspec.json.encode(message)), patience)
+                sent = self.write_message(msgspec.json.encode(message))
+                await _taken(sent, patience, subscription)
                 batch = await subscription.next()
         except _GONE:
             pass

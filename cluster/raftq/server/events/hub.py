@@ -15,7 +15,14 @@ from typing import Any, Final, NamedTuple, Protocol
 from raftq.consensus.contract import ReplicaView
 from raftq.core.applied import Applied
 from raftq.protocol import limits
-from raftq.protocol.errors import Forbidden, NotReady, RaftqError, RateLimited, ShuttingDown
+from raftq.protocol.errors import (
+    EventsLost,
+    Forbidden,
+    NotReady,
+    RaftqError,
+    RateLimited,
+    ShuttingDown,
+)
 from raftq.protocol.events import Position, TaskEvent
 from raftq.server.events.ring import Cursor, EventRing, Wanted
 
@@ -113,6 +120,11 @@ class Subscription:
         self._error = self._error or error
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(self._error)
+
+    def too_slow(self, seconds: float) -> EventsLost:
+        """Return the error of a subscriber that took nothing for so long."""
+        self._hub.cut_off_total += 1
+        return EventsLost(f"this subscriber took nothing of what it was told for {seconds} s")
 
     def close(self) -> None:
         """End the subscription; harmless when repeated."""

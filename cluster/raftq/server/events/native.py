@@ -14,7 +14,6 @@ from raftq.protocol import limits
 from raftq.protocol.codec import MALFORMED, encode, error_to_wire, invalid
 from raftq.protocol.errors import (
     Conflict,
-    EventsLost,
     InvalidRequest,
     RaftqError,
 )
@@ -149,12 +148,12 @@ class NativeSubscriptions:
                 if opened.is_over:
                     return
                 self._sender.send(_messages(number, batch))
-                await self._wait_for_room()
+                await self._wait_for_room(subscription)
         except RaftqError as error:
             if not opened.is_over:
                 self._sender.send(encode([2, EVENTS_END, [number, error_to_wire(error)]]))
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, subscription: Subscription) -> None:
         """Wait until the client has taken most of what it was told.
 
         Raises:
@@ -166,9 +165,7 @@ class NativeSubscriptions:
                 async with asyncio.timeout(_STALL_SECONDS):
                     await self._room.wait()
             except TimeoutError:
-                raise EventsLost(
-                    f"this subscriber took nothing of what it was told for {_STALL_SECONDS} s"
-                ) from None
+                raise subscription.too_slow(_STALL_SECONDS) from None
 
     def on_written(self) -> None:
         """The client took something."""
