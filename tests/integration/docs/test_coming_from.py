@@ -13,6 +13,8 @@ from tests.support.clusters import ENVIRONMENT
 
 from raftq.cli.local_cluster import LocalCluster
 from raftq.protocol import limits
+from raftq.protocol.messages import Backoff, BackoffKind
+from raftq.worker.app import DEFAULT_BACKOFF
 from raftq.worker.finding import load_app
 from raftq.worker.options import Policy
 
@@ -102,9 +104,10 @@ def test_the_application_is_typed(tmp_path: Path) -> None:
 def test_the_numbers_of_the_pages_are_the_real_ones(peer: str) -> None:
     page = PAGES[peer]
     assert "five" in page or "(5 by default)" in page
-    assert Policy().attempts_max == 5
+    assert (Policy().attempts_max, limits.ATTEMPTS_MAX_DEFAULT) == (0, 5)
     assert "after ten" in page and limits.CRASHES_MAX == 10
-    assert "an hour, for 100,000 of them at most" in page
-    assert (limits.RESULT_RETENTION_MS, limits.RESULTS_KEPT_MAX) == (limits.HOUR_MS, 100_000)
+    assert "an hour" in page and limits.RESULT_RETENTION_MS == limits.HOUR_MS
+    assert "ne second at first, then twice as long" in page
+    assert DEFAULT_BACKOFF == Backoff(1_000, BackoffKind.EXPONENTIAL)
     if peer != "celery":
         assert "30 s" in page and limits.LEASE_MS_DEFAULT == 30_000
