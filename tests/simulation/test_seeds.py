@@ -22,6 +22,7 @@ CHEAP: Final = {
     "divergence": 6,
     "failed-sync": 6,
     "takeovers": 5,
+    "schedules": 6,
 }
 """How many seeds of the scenarios whose runs take least; of all others there are two."""
 

@@ -22,6 +22,7 @@ from raftq.testing.checks import (
     order,
     queue_reads,
     reads,
+    schedules,
 )
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Bounds, Violation
@@ -88,5 +89,6 @@ def check_clients(
         *queue_reads.check_queue_reads(timeline),
         *conservation.check_machines(machines),
         *conservation.check_totals(timeline, machines, newest),
+        *schedules.check_ticks(machines, newest),
         *liveness.check_recovery(timeline),
     ]

@@ -15,6 +15,7 @@ from raftq.testing.sim import (
     memberships,
     moment_trials,
     payload_trials,
+    schedule_trials,
     stale_acks,
     trials,
 )
@@ -374,6 +375,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "nodes are added, removed, replaced and emptied",
         memberships.membership,
         Plan(seconds=8.0, settings=replace(_BUSY_LOG, snapshot_entries=120)),
+    ),
+    "schedules": Scenario(
+        "something happens to the leader at most ticks of schedules",
+        schedule_trials.schedules,
+        replace(_PLAN, seconds=8.0),
     ),
     "forgetful": Scenario(
         "a follower comes back empty while the leader is down", memberships.forgetful, _PLAN

@@ -15,6 +15,7 @@ from raftq.testing.sim.mutations import (
     membership,
     payloads,
     replication,
+    schedules,
     service,
 )
 from raftq.testing.sim.mutations.mutation import Mutation
@@ -28,6 +29,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     **durability.MUTATIONS,
     **payloads.MUTATIONS,
     **service.MUTATIONS,
+    **schedules.MUTATIONS,
     **membership.MUTATIONS,
 }
 
