@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from google_crc32c import value as crc32c
 
-from raftq.core import dump as dumping
 from raftq.core.applied import Applied, AppliedReply, Granted, GrantedTask
+from raftq.core.dump import dump
 from raftq.core.enqueueing import state_of
 from raftq.core.executor import Executor, runs
 from raftq.core.invariants import check_invariants, content_hash
+from raftq.core.loading import load
 from raftq.core.payloads import Payloads, PayloadsInMemory
 from raftq.core.reading import queue_status, task_page, task_status, unused_queue
 from raftq.core.refounding import refound
@@ -284,7 +285,7 @@ class Machine(Executor):
         0 for the state; the first sequence, growing, for the payloads, which come last. `load` can
         do without them if its `payloads` have them.
         """
-        return dumping.dump(self._state)
+        return dump(self._state)
 
     @classmethod
     def load(cls, chunks: Iterable[bytes], payloads: Payloads | None = None) -> "Machine":
@@ -298,7 +299,7 @@ class Machine(Executor):
             CorruptRecord: The chunks are no dump.
         """
         machine = cls(payloads)
-        dumping.load(machine._state, chunks)
+        load(machine._state, chunks)
         return machine
 
     def refound(self, cluster_id: str) -> None:
