@@ -342,10 +342,10 @@ def test_every_documented_path_answers_and_every_other_is_404(
     for path, methods in document["paths"].items():
         for name, value in values.items():
             path = path.replace(name, value)
-        if path.startswith("/v1/events"):
-            path += "?nothing=1"  # Else its answer would never end.
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
-            answer = call(node, method, path, {} if method == "POST" else None)
+            is_endless = method == "GET" and path.startswith("/v1/events")
+            asked = f"{path}?nothing=1" if is_endless else path
+            answer = call(node, method, asked, {} if method == "POST" else None)
             if method.lower() in methods:
                 assert answer.status != 405, (method, path)
                 assert b'"code":"unknown_method"' not in answer.body, (method, path)

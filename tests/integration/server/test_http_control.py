@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -13,6 +14,7 @@ from tests.support.nodes import Answer, call, new_queue, wait_until
 from raftq.cli.local_cluster import LocalCluster, NodeProcess
 
 HOUR_MS = 3_600_000
+ONE: dict[str, object] = {"tasks": [{}]}
 
 
 class Api:
@@ -43,12 +45,13 @@ class Api:
     def raw(self, method: str, path: str, body: object = None) -> Answer:
         return call(self.node, method, path, body)
 
-    def enqueue(self, *tasks: dict[str, object]) -> list[str]:
+    def enqueue(self, *tasks: Mapping[str, object]) -> list[str]:
         answer = self("POST", "/v1/queues/{queue}/tasks", {"tasks": list(tasks)})
         return [each["id"] for each in answer["tasks"]]
 
     def lease(self, queue: str | None = None, **fields: object) -> list[dict[str, Any]]:
-        body = {"worker": "w1", **fields}
+        # So long that none runs out: other tests look at the state of the same cluster.
+        body = {"worker": "w1", "lease_ms": 12 * HOUR_MS, **fields}
         path = "/v1/queues/{queue}/leases"
         found: list[dict[str, Any]] = self("POST", path, body, queue=queue or self.queue)["leases"]
         return found
@@ -131,7 +134,7 @@ def test_an_ack_enqueues_its_follow_ups_or_does_nothing(api: Api) -> None:
     following, key = new_queue(), f"k-{api.queue}"
     api.enqueue({"options": {"unique_key": key}})
     refused = {"queue": following, "tasks": [{"options": {"unique_key": key}}]}
-    body = {"result": "r", "follow_ups": [refused]}
+    body: dict[str, object] = {"result": "r", "follow_ups": [refused]}
     path = f"/v1/leases/{lease['token']}/ack"
     api.raw("POST", path, body).problem(409, "key_taken")
     assert api.task(lease["task_id"])["state"] == "leased"
@@ -423,14 +426,14 @@ def test_a_queue_that_is_full_says_when_to_try_again(api: Api) -> None:
     api("PATCH", "/v1/queues/{queue}/settings", {"tasks_max": 1})
     api.enqueue({})
     path = f"/v1/queues/{api.queue}/tasks"
-    refused = api.raw("POST", path, {"tasks": [{}]})
+    refused = api.raw("POST", path, ONE)
     assert refused.problem(503, "queue_full")["retry_after_ms"] > 0
     slow = new_queue()
     body = {"enqueue_rate": {"count": 1, "per_ms": HOUR_MS}}
     api("PATCH", "/v1/queues/{queue}/settings", body, queue=slow)
     path = f"/v1/queues/{slow}/tasks"
-    assert api.raw("POST", path, {"tasks": [{}]}).status == 201
-    problem = api.raw("POST", path, {"tasks": [{}]}).problem(429, "rate_limited")
+    assert api.raw("POST", path, ONE).status == 201
+    problem = api.raw("POST", path, ONE).problem(429, "rate_limited")
     assert problem["retry_after_ms"] > 1_000
 
 

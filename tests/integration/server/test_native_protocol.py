@@ -72,6 +72,7 @@ async def test_every_method_answers_as_documented() -> None:
         assert enqueued[3] == [
             1,
             [[ID, "ready", True], [second, "ready", True], [third, "scheduled", True]],
+            1,
         ]
         leased = await client.call(2, "lease", ["q"], 5, 30_000, "w", "r1")
         assert leased[3] == [
@@ -81,15 +82,16 @@ async def test_every_method_answers_as_documented() -> None:
         ]
         again = await client.call(3, "lease", ["q"], 5, 30_000, "w", "r1", 0)
         assert again[3] == [2, leased[3][1], True]
-        assert (await client.call(4, "extend", [[1, 60_000]]))[3] == [3, [["leased", ""]]]
-        assert (await client.call(5, "requeue", [[1]]))[3] == [3, [["ready", ""]]]
+        assert (await client.call(4, "extend", [[1, 60_000]]))[3] == [3, [["leased", ""]], 4]
+        assert (await client.call(5, "requeue", [[1]]))[3] == [3, [["ready", ""]], 5]
         acked = await client.call(6, "ack", [[1], [2, b"result"], [99]])
-        assert acked[3] == [3, [[None, "lease_lost"], ["done", ""], [None, "lease_lost"]]]
+        assert acked[3] == [3, [[None, "lease_lost"], ["done", ""], [None, "lease_lost"]], 6]
         leased = await client.call(7, "lease", ["other", "q"], 1, 30_000, "w", "r2")
-        assert (await client.call(8, "fail", [[3, "reason"]]))[3] == [3, [["ready", ""]]]
+        assert (await client.call(8, "fail", [[3, "reason"]]))[3] == [3, [["ready", ""]], 8]
         status = (await client.call(9, "task", ID))[3]
         assert status[:4] == [103, ID, "q", "done"] and status[10] == b"result"
-        assert (await client.call(10, "task", ID, "stale"))[3] == status
+        stale = (await client.call(10, "task", ID, "stale"))[3]
+        assert (stale[:-1], stale[-2:], status[-1]) == (status[:-1], [8, 0], None)
         queue = (await client.call(11, "queue", "q", "linearizable"))[3]
         assert queue[:3] == [104, "q", 3]
         assert {state: count for state, count in queue[3].items() if count} == {
@@ -97,6 +99,71 @@ async def test_every_method_answers_as_documented() -> None:
         }  # fmt: skip
         cluster = (await client.call(12, "cluster"))[3]
         assert cluster[:4] == [105, "c", "n1", "n1"]
+
+
+@asynchronous
+async def test_every_method_of_control_answers_as_documented() -> None:
+    async with serving() as bench:
+        client = await bench.native()
+        second = UUID(int=2).bytes
+
+        async def answer(method: str, *params: Any) -> Any:
+            _, _, error, result = await client.call(1, method, *params)
+            assert error is None, (method, error)
+            return result
+
+        parts = [["a", [[ID, b"p"]]], ["b", [[second, b"p", 5, 0, 0, 0, {"depends_on": [ID]}]]]]
+        created = [[ID, "ready", True], [second, "blocked", True]]
+        assert await answer("enqueue_parts", parts) == [1, created, 1]
+        assert await answer("edit", ID, 60_000) == [3, [["scheduled", ""]], 2]
+        why = await answer("why", second)
+        assert why[:3] == [112, second, "blocked"] and why[3][0][0] == "parents"
+        assert await answer("confirm", [ID]) == [3, [["scheduled", "conflict"]], 3]
+        assert await answer("set_queue", "a", {"paused": True}) == [8, True, 4]
+        assert await answer("set_limit", "k", {"concurrency": 1}) == [8, True, 5]
+        assert await answer("set_quota", {"tasks_max": 9}) == [8, True, 6]
+        schedule = {"queue": "a", "payload": b"p", "every_ms": 60_000}
+        assert await answer("set_schedule", "s", schedule) == [8, True, 7]
+        queues = await answer("queues")
+        assert queues[0] == 113 and [each[1] for each in queues[1]] == ["a", "b"]
+        assert queues[1][0][4] == {"paused": True}, "only what is not the default"
+        assert await answer("settings") == [
+            114,
+            {"tasks_max": 9},
+            [["k", {"concurrency": 1}, 0, 0]],
+        ]
+        schedules = await answer("schedules", "s")
+        assert schedules[0] == 115 and schedules[1][0][:3] == ["s", schedule, 7]
+        assert await answer("delete_schedule", "s") == [8, True, 8]
+        page = await answer("tasks", {"queue": "a"}, 0, 10)
+        assert (page[0], page[1][0][:2], page[2:]) == (111, [103, ID], [1, None])
+        swept = await answer("sweep", "cancel", {"queue": "a"})
+        assert swept == [9, 1, None, 2, 9]
+        assert (await answer("result", second, 1_000))[3] == "cancelled", "with its parent"
+        assert await answer("cancel", [second, bytes(16)]) == [
+            3, [["cancelled", ""], [None, "unknown_task"]], 10,
+        ]  # fmt: skip
+
+
+@asynchronous
+async def test_a_client_cannot_fire_a_schedule() -> None:
+    async with serving() as bench:
+        client = await bench.native()
+        error_of(await client.call(1, "fire_schedule", "s", 1, 1, 2, None), 1, "unknown_method")
+
+
+@asynchronous
+async def test_a_wait_for_a_result_is_answered_when_the_task_is_over() -> None:
+    async with serving() as bench:
+        client, worker = await bench.native(), await bench.native()
+        await worker.call(1, "enqueue", "q", [[ID, b"p"]])
+        client.send([0, 7, "result", [5_000, ID, 60_000]])
+        assert (await client.call(8, "queue", "q"))[1] == 8, "nobody waits behind it"
+        await worker.call(2, "lease", ["q"], 1, 30_000, "w", "r")
+        await worker.call(3, "ack", [[1, b"result"]])
+        kind, call_id, error, status = await client.receive()
+        assert (kind, call_id, error) == (1, 7, None)
+        assert status[:4] == [103, ID, "q", "done"] and status[10] == b"result"
 
 
 @asynchronous
@@ -155,7 +222,7 @@ async def test_clients_are_told_of_a_new_leader_and_of_a_shutdown() -> None:
 async def test_a_command_whose_leader_changes_goes_to_the_new_one() -> None:
     async with serving() as bench:
         client = await bench.native()
-        done = Enqueued([EnqueuedTask(ID, TaskState.READY, False)])
+        done = Enqueued([EnqueuedTask(ID, TaskState.READY, False)], 7)
 
         async def forward(_call: Call, _deadline: float) -> Reply:
             return done
@@ -166,7 +233,7 @@ async def test_a_command_whose_leader_changes_goes_to_the_new_one() -> None:
         await _until(lambda: bench.replica.proposed == 1)
         bench.replica.lead(False)
         assert await client.receive() == [2, "leader", ["n2", 2]]
-        assert await client.receive() == [1, 1, None, [1, [[ID, "ready", False]]]]
+        assert await client.receive() == [1, 1, None, [1, [[ID, "ready", False]], 7]]
 
 
 @asynchronous

@@ -121,7 +121,7 @@ def test_control_calls_on_a_follower_outlive_its_leader(fragile: LocalCluster) -
     queue = new_queue()
     ids = [enqueue(follower, queue) for _ in range(3)]
     leader.kill()
-    calls = [
+    calls: list[tuple[str, str, object]] = [
         ("POST", f"/v1/tasks/{ids[0]}/cancel", {}),
         ("PATCH", f"/v1/tasks/{ids[1]}", {"delay_ms": 60_000}),
         ("PATCH", f"/v1/queues/{queue}/settings", {"paused": True}),
