@@ -13,13 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from raftq.protocol import codec, limits
-from raftq.protocol.errors import (
-    ConnectionLost,
-    InternalError,
-    QueueFull,
-    RateLimited,
-    RequestError,
-)
+from raftq.protocol.errors import ConnectionLost, InternalError, QueueFull, RequestError
 from raftq.protocol.messages import (
     Ack,
     Call,
@@ -37,9 +31,10 @@ T = TypeVar("T")
 _SHARED_BYTES_MAX: Final = 256 * limits.KIB
 """A request takes no further calls when it holds this much: large ones gain nothing by it."""
 _SHARED_CALLS_MAX: Final = 1_000
-_OF_ONE_CALL: Final = (RequestError, QueueFull, RateLimited, InternalError)
-"""Errors that the calls of a group may owe to one of them, or to their number: of a group that is
-over a quota or a rate, the first ones may still pass. The others are those of the node."""
+_OF_ONE_CALL: Final = (RequestError, QueueFull, InternalError)
+"""Errors that the calls of a group may owe to one of them. The others are those of the node; a rate
+that is used up is one, because a group of any size passes once there is something left of it, and
+a node that has too many calls must not get a thousand in the place of one."""
 
 
 class Lone:

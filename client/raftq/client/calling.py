@@ -1,6 +1,7 @@
 """One call, one deadline, any node: the retry rule.
 
-A call is tried on the leader if it is known and well, else on the node that failed least. When a
+A call is tried on the leader if it is known and well, else on the node that failed least; a stale
+read on any of those that failed least. When a
 node cannot be reached, answers that it cannot serve the call now, or is silent for longer than
 `PATIENCE_SECONDS` (plus what the call itself may wait), the call is tried on another one with the
 same ids, until its deadline. Errors of the request are raised at once.
@@ -37,6 +38,7 @@ from raftq.protocol.messages import (
     Cancel,
     ClusterCall,
     Confirm,
+    Consistency,
     Edit,
     Enqueue,
     Enqueued,
@@ -144,12 +146,14 @@ class Calling:
         wait_ends_at = loop.time() + wait_ms / 1_000
         deadline = wait_ends_at + timeout
         may_have_happened = False
+        # Whoever takes less than the newest wants to spare the leader.
+        is_stale = getattr(call, "consistency", None) is Consistency.STALE
         tries = 0
         last: RaftqError | None = None
         while True:
             if self.is_closed:
                 raise closed_error(may_have_happened)
-            address = self._endpoints.choose()
+            address = self._endpoints.choose(any_will_do=is_stale)
             try:
                 reply = await self._try(address, call, deadline, wait_ends_at)
             except UnavailableError as error:

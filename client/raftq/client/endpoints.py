@@ -115,9 +115,13 @@ class Endpoints:
         """Every address that might serve."""
         return list(dict.fromkeys([*self._nodes.values(), *self._seeds]))
 
-    def choose(self) -> Address:
-        """Return the leader if it is known and well, else one of the least bad nodes."""
-        leader = self._well_leader()
+    def choose(self, any_will_do: bool = False) -> Address:
+        """Return the leader if it is known and well, else one of the least bad nodes.
+
+        Args:
+            any_will_do: Whether the leader is wanted no more than others.
+        """
+        leader = None if any_will_do else self._well_leader()
         if leader is not None:
             return leader
         known = self.known

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 from uuid import UUID
 
@@ -171,7 +172,7 @@ def make_draft(
         policy.attempts_max,
         policy.not_before_ms,
         policy.wire_options(
-            args, kwargs, lambda: task.arguments.named(args, kwargs, skipped), chained
+            args, kwargs, partial(task.arguments.named, args, kwargs, skipped), chained
         ),
     )
     return Draft(task.app, policy.queue, new, task.decode_result)

@@ -74,6 +74,14 @@ def test_a_known_leader_is_chosen() -> None:
     assert chosen(known) == {B}
 
 
+def test_a_call_that_any_node_may_answer_spares_the_leader_and_avoids_bad_nodes() -> None:
+    nodes = endpoints()
+    nodes.learn(CLUSTER, "n1")
+    assert {nodes.choose(any_will_do=True) for _ in range(60)} == {A, B, C}
+    nodes.failed(B)
+    assert {nodes.choose(any_will_do=True) for _ in range(60)} == {A, C}
+
+
 def test_a_leader_that_failed_is_left_for_the_others() -> None:
     known = endpoints()
     known.learn(CLUSTER, "n2")

@@ -395,19 +395,13 @@ def test_a_full_queue_is_tried_again_when_it_says_until_it_takes_the_task() -> N
     assert isinstance(found, EnqueuedTask) and len(calls) == 3
 
 
-def test_of_calls_that_together_are_over_a_rate_the_first_may_pass_alone() -> None:
-    def limited(received: Received) -> Reply | RaftqError:
-        assert isinstance(received.call, Enqueue)
-        if len(received.call.tasks) > 1:
-            return RateLimited("one at a time", retry_after_ms=1)
-        return success(received)
-
-    async def main() -> list[Call]:
+def test_calls_that_shared_a_request_over_a_rate_all_wait_before_they_are_tried_again() -> None:
+    async def main() -> list[Received]:
         async with FakeCluster(1) as cluster, AsyncClient(cluster.addresses) as client:
-            node = cluster["n1"]
-            node.fallback = limited
-            await asyncio.gather(*(client.enqueue("q", bytes([n])) for n in range(3)))
-            return node.calls
+            cluster["n1"].script.append(RateLimited("too fast", retry_after_ms=200))
+            await asyncio.gather(*(client.enqueue("q", bytes([n])) for n in range(50)))
+            return cluster["n1"].received
 
-    calls = run(main)
-    assert sorted(len(call.tasks) for call in calls if isinstance(call, Enqueue)) == [1, 1, 1, 3]
+    first, *others = run(main)
+    assert isinstance(first.call, Enqueue) and len(first.call.tasks) == 50
+    assert others and all(each.at - first.at >= 0.2 for each in others)
