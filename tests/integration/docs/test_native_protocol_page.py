@@ -12,20 +12,39 @@ from raftq.protocol import codec, limits
 from raftq.protocol.errors import ERRORS_BY_CODE, StorageError
 from raftq.protocol.messages import (
     AckItem,
+    Attempt,
+    Backoff,
     ClusterStatus,
+    EnqueuePart,
     ExtendItem,
     FailItem,
     LeasedTask,
+    LimitStatus,
     NewTask,
     NodeStatus,
+    QueueList,
+    QueueSettings,
     QueueStatus,
+    Quota,
+    Rate,
+    Reason,
     RequeueItem,
+    Schedule,
+    ScheduleList,
+    ScheduleStatus,
+    Settings,
+    Swept,
+    TaskFilter,
+    TaskOptions,
+    TaskPage,
     TaskStatus,
+    Why,
 )
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "native-protocol.md"
 ITEMS: dict[str, type[msgspec.Struct]] = {
     "enqueue": NewTask,
+    "enqueue_parts": EnqueuePart,
     "ack": AckItem,
     "fail": FailItem,
     "requeue": RequeueItem,
@@ -73,8 +92,34 @@ def test_every_method_has_its_params_in_order() -> None:
 
 def test_every_result_has_its_fields_in_order() -> None:
     text = re.sub(r"\s+", " ", PAGE.read_text())
-    for kind in (LeasedTask, TaskStatus, QueueStatus, ClusterStatus, NodeStatus):
+    for kind in (
+        LeasedTask,
+        TaskStatus,
+        Attempt,
+        TaskPage,
+        Why,
+        Reason,
+        Swept,
+        QueueStatus,
+        QueueList,
+        Settings,
+        LimitStatus,
+        ScheduleList,
+        ScheduleStatus,
+        ClusterStatus,
+        NodeStatus,
+    ):
         assert ", ".join(kind.__struct_fields__) + "]" in text, kind
+
+
+def test_every_map_has_its_fields() -> None:
+    maps = PAGE.read_text().partition("\n## Maps\n")[2].partition("\n## ")[0]
+    options, settings = (re.findall(FIELDS, part, re.M) for part in maps.split("Of a queue"))
+    assert options == list(TaskOptions.__struct_fields__)
+    assert settings == list(QueueSettings.__struct_fields__)
+    for kind in (Backoff, Rate, Quota, TaskFilter, Schedule):
+        for field in kind.__struct_fields__:
+            assert f"`{field}`" in maps, (kind, field)
 
 
 def test_every_error_that_a_client_can_meet_is_explained() -> None:
@@ -102,6 +147,14 @@ def test_every_limit_is_the_real_one() -> None:
         limits.QUEUES_PER_LEASE_MAX,
         limits.LEASES_PER_CALL_MAX,
         limits.ATTEMPTS_MAX_LIMIT,
+        limits.PROGRESS_BYTES_MAX,
+        limits.TASKS_LOOKED_AT_MAX,
+        limits.TASKS_PER_SWEEP_MAX,
+        limits.RESULT_TTL_MS_MAX,
+        limits.CONFIRM_MS_MAX,
+        limits.RATE_MAX,
+        limits.AGEING_MS_DEFAULT,
+        limits.SCHEDULE_PAYLOAD_BYTES_MAX,
     ):
         assert re.search(rf"\b{number}\b", text), number
     assert limits.NATIVE_IDLE_TIMEOUT_MS == 10 * limits.MINUTE_MS and "10 minutes" in text
