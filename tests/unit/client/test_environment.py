@@ -33,6 +33,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert (ended.code, ended.out) == (2, "") and str(wrong) in ended.err
 
 
+TASK_KEYS = {"--unique-key", "--order-key", "--limit-key", "--fair-key", "key"}
+"""Keys of tasks, which are names and no secrets."""
+
+
 def test_no_command_takes_a_secret_as_an_argument() -> None:
     """Arguments stand in shell histories and in the list of processes."""
     root = typer.main.get_command(build())
@@ -42,6 +46,5 @@ def test_no_command_takes_a_secret_as_an_argument() -> None:
         pending += getattr(command, "commands", {}).values()
         options += [name for each in command.params for name in each.opts]
     assert len(options) > 30
-    assert [name for name in options if re.search("token|secret|password|key", name)] == [
-        "token"
-    ] * 4
+    telling = [name for name in options if re.search("token|secret|password|key", name)]
+    assert [name for name in telling if name not in TASK_KEYS] == ["token"] * 4
