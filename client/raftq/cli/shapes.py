@@ -6,6 +6,7 @@ docs/reference/cli.md shows these, and a test compares them with what the comman
 from typing import Final
 
 from raftq.cli.control.shapes import CONTROL_SHAPES
+from raftq.cli.schedule_shapes import SCHEDULE_SHAPES
 
 _ID: Final = "01a20cd2-2bb4-7edd-8c95-41046af9ae37"
 _STATE: Final[dict[str, object]] = {"state": "done"}
@@ -55,6 +56,7 @@ SHAPES: Final[dict[str, dict[str, object]]] = {
     "requeue": {"state": "ready"},
     "extend": {"state": "leased"},
     **CONTROL_SHAPES,
+    **SCHEDULE_SHAPES,
     "events tail": {
         "index": 1204,
         "number": 0,

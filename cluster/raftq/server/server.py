@@ -94,6 +94,11 @@ class Server:
             lambda: self.service.events.cut_off_total,
         )
         self.metrics.add_gauge(
+            "raftq_schedule_overdue_seconds",
+            "How long ago the tick came that has waited longest to be fired; on the leader.",
+            lambda: self.service.firing.overdue_ms() / 1_000,
+        )
+        self.metrics.add_gauge(
             "raftq_waiters", "Lease calls that wait.", lambda: self.service.waiters.waiting
         )
         self.metrics.add_gauge(

@@ -15,6 +15,7 @@ from tests.support.shells import Shell
 
 from raftq.cli.control.shapes import CONTROL_SHAPES
 from raftq.cli.local_cluster import LocalCluster
+from raftq.cli.schedule_shapes import SCHEDULE_SHAPES
 from raftq.cli.shapes import SHAPES
 
 
@@ -111,7 +112,8 @@ def test_what_each_command_prints_fits_its_documented_example(shell: Shell, tmp_
     ready = raftq("node", "ready", "--json", RAFTQ_HTTP=shell.cluster.nodes[0].http)
     printed["node ready"] = json.loads(ready.out)
     printed |= _of_files(shell, tmp_path)
-    elsewhere = {"dev", "bench", "top", "config show", "events tail", *CONTROL_SHAPES} - {"status"}
+    elsewhere = {"dev", "bench", "top", "config show", "events tail"}
+    elsewhere |= {*CONTROL_SHAPES, *SCHEDULE_SHAPES} - {"status"}
     assert printed.keys() == SHAPES.keys() - elsewhere, "they have tests of their own"
     misfits = {name: value for name, value in printed.items() if not fits(SHAPES[name], value)}
     assert misfits == {}
