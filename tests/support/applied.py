@@ -1,8 +1,13 @@
-"""Applied entries with the events that a test wants."""
+"""Applied entries with the events that a test wants, and who is told of them."""
+
+import asyncio
+
+from tests.support.server_bench import ServerBench
 
 from raftq.core.applied import Applied, Event
 from raftq.protocol.messages import TaskState
 
+LEFT_SECONDS = 5.0
 READY, LEASED, DONE = TaskState.READY, TaskState.LEASED, TaskState.DONE
 
 
@@ -14,3 +19,15 @@ def numbered(*numbers: int) -> list[bytes]:
 def applied(index: int, *events: tuple[TaskState, str, list[bytes]]) -> Applied:
     """Return what the entry of a log index did."""
     return Applied(index=index, wall_at_ms=1_000 * index, events=[Event(*each) for each in events])
+
+
+def tell(bench: ServerBench, index: int, *numbers: int, queue: str = "q") -> None:
+    """Let an entry make tasks ready."""
+    bench.server.service.on_applied(applied(index, (READY, queue, numbered(*numbers))))
+
+
+async def until_left(bench: ServerBench) -> None:
+    """Wait until nobody is subscribed."""
+    async with asyncio.timeout(LEFT_SECONDS):
+        while len(bench.server.service.events):
+            await asyncio.sleep(0.001)

@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import json
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -119,3 +120,13 @@ def state_hash(cluster: LocalCluster) -> str:
 
     wait_until(agreed, "nodes that agree")
     return str(found.pop()[1])
+
+
+def heal(cluster: LocalCluster) -> None:
+    """Let all nodes serve again, whatever a test did to them."""
+    for node in cluster.nodes:
+        if node.is_running:
+            node.send(signal.SIGCONT)
+        else:
+            node.start()
+    cluster.wait_ready(60)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.fake_node import run, until
+from tests.support.nodes import heal
 
 from raftq.cli.local_cluster import LocalCluster
 from raftq.client import (
@@ -35,12 +36,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalCluster]:
 def cluster(nodes: LocalCluster) -> Generator[LocalCluster]:
     """A cluster whose nodes all serve, whatever the test before did to them."""
     yield nodes
-    for node in nodes.nodes:
-        if node.is_running:
-            node.send(signal.SIGCONT)
-        else:
-            node.start()
-    nodes.wait_ready(60)
+    heal(nodes)
 
 
 def fresh() -> str:

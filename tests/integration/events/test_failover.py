@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from tests.support.fake_node import run, until
+from tests.support.nodes import heal
 
 from raftq.cli.local_cluster import LocalCluster, NodeProcess
 from raftq.client import AsyncClient, Client, TaskEvent, TaskState
@@ -26,12 +27,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalCluster]:
 def cluster(nodes: LocalCluster) -> Generator[LocalCluster]:
     """A cluster whose nodes all serve, whatever the test before did to them."""
     yield nodes
-    for node in nodes.nodes:
-        if node.is_running:
-            node.send(signal.SIGCONT)
-        else:
-            node.start()
-    nodes.wait_ready(60)
+    heal(nodes)
 
 
 async def produce(client: AsyncClient, queue: str) -> None:

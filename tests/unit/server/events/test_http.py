@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-from tests.support.applied import DONE, READY, applied, numbered
+from tests.support.applied import DONE, READY, applied, numbered, tell, until_left
 from tests.support.asyncs import asynchronous, within
 from tests.support.server_bench import ServerBench, serving
 from tornado.httpclient import HTTPClientError, HTTPRequest
@@ -33,18 +33,6 @@ ONE = {
     "queue": "q",
     "state": "ready",
 }
-
-
-def tell(bench: ServerBench, index: int, *numbers: int, queue: str = "q") -> None:
-    """Let an entry make tasks ready."""
-    bench.server.service.on_applied(applied(index, (READY, queue, numbered(*numbers))))
-
-
-async def until_left(bench: ServerBench) -> None:
-    """Wait until nobody is subscribed."""
-    async with asyncio.timeout(SECONDS):
-        while len(bench.server.service.events):
-            await asyncio.sleep(0.001)
 
 
 class Block(NamedTuple):

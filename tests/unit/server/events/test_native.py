@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.applied import DONE, READY, applied, numbered
+from tests.support.applied import DONE, READY, applied, numbered, tell, until_left
 from tests.support.asyncs import asynchronous, turns, within
-from tests.support.server_bench import NativeClient, ServerBench, serving
+from tests.support.server_bench import NativeClient, serving
 
 from raftq.protocol import limits
 from raftq.protocol.credentials import token_line
@@ -19,18 +19,6 @@ from raftq.server.tokens import TokenFile
 
 SECONDS = 5.0
 TOKEN = "rq_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789aBcDeFg"
-
-
-def tell(bench: ServerBench, index: int, *numbers: int, queue: str = "q") -> None:
-    """Let an entry make tasks ready."""
-    bench.server.service.on_applied(applied(index, (READY, queue, numbered(*numbers))))
-
-
-async def until_left(bench: ServerBench) -> None:
-    """Wait until nobody is subscribed."""
-    async with asyncio.timeout(SECONDS):
-        while len(bench.server.service.events):
-            await asyncio.sleep(0.001)
 
 
 async def pushed(client: NativeClient, count: int) -> list[Any]:
