@@ -31,6 +31,7 @@ from raftq.core.dump_chunks import (
 from raftq.core.dump_rows import TaskRow, row_of, size_of
 from raftq.core.payload_chunks import payload_chunks
 from raftq.core.rows import ROW_BYTES, pack
+from raftq.core.schedules import ScheduleRow
 from raftq.core.state import State
 from raftq.core.task import is_untouched
 
@@ -113,12 +114,25 @@ def _dump_keys(state: State) -> Iterator[Chunk]:
     )
     yield from map(UniqueKeysChunk, _parts(holders))
     yield from map(LimitKeysChunk, _parts(state.limit_keys.rows()))
-    yield from map(SchedulesChunk, _parts(state.schedules.rows()))
+    yield from _dump_schedules(state)
     young, old = state.forgotten.rows()
     if young or old:
         yield ForgottenChunk(young, old)
     if wakes := state.wakes.rows():
         yield WakesChunk(wakes)
+
+
+def _dump_schedules(state: State) -> Iterator[SchedulesChunk]:
+    rows: list[ScheduleRow] = []
+    size = 0
+    for row in state.schedules.rows():
+        rows.append(row)
+        size += 500 + len(row.schedule.payload)
+        if size >= _CHUNK_BYTES:
+            yield SchedulesChunk(rows)
+            rows, size = [], 0
+    if rows:
+        yield SchedulesChunk(rows)
 
 
 def _bucket_row(bucket: Bucket | None) -> tuple[int, int] | None:

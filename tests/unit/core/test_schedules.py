@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from raftq.core.machine import Machine
 from raftq.core.schedules import Schedules
-from raftq.protocol.messages import FireSchedule, Schedule
+from raftq.protocol import codec, limits
+from raftq.protocol.messages import Command, Entry, FireSchedule, Schedule, SetSchedule
+from raftq.protocol.versions import ENTRY_VERSION
 
 MINUTELY = Schedule("q", b"m", every_ms=60_000)
 HOURLY = Schedule("q", b"h", cron="0 * * * *")
@@ -231,3 +234,16 @@ def test_schedules_that_tick_and_change_for_long_leave_nothing_behind() -> None:
     finally:
         tracemalloc.stop()
     assert held_bytes < 1_000_000
+
+
+def test_payloads_of_schedules_count_for_the_size_of_a_chunk() -> None:
+    machine = Machine()
+    payload = bytes(limits.SCHEDULE_PAYLOAD_BYTES_MAX)
+    commands: list[Command] = [
+        SetSchedule(f"s{number}", structs.replace(MINUTELY, payload=payload), 1_000)
+        for number in range(40)
+    ]
+    machine.apply(codec.encode(Entry(ENTRY_VERSION, 0, 0, commands)), 1)
+    chunks = list(machine.dump())
+    assert max(map(len, chunks)) < 512 * limits.KIB
+    assert Machine.load(chunks).schedule_list() == machine.schedule_list()
