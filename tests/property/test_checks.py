@@ -16,6 +16,7 @@ from raftq.core.applied import Granted
 from raftq.core.machine import Machine
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.request_memory import RequestMemory
+from raftq.core.sequences import Line
 from raftq.core.state import State
 from raftq.core.task import DONE, Task
 from raftq.protocol.messages import (
@@ -76,7 +77,7 @@ def _run_twice_as_fast(self: State, lease_advance_ms: int, wall_at_ms: int) -> N
     _advance(self, 2 * lease_advance_ms, wall_at_ms)
 
 
-def _ignore_extensions(self: State, task: Task, lease_ms: int) -> None:
+def _ignore_extensions(self: State, task: Task, lease_ms: int, progress: bytes | None) -> None:
     """Answer as if the lease had been extended."""
 
 
@@ -88,8 +89,12 @@ def _shorten_delays(self: State, queue: str, tasks: Sequence[NewTask], crcs: Seq
     return _enqueue(self, queue, hasty, crcs)
 
 
-def _last_in_first_out(self: ReadyQueue, first: int, priority: int, count: int = 1) -> None:
+def _last_in_first_out(
+    self: ReadyQueue, first: int, priority: int, count: int = 1, fair_key: str = ""
+) -> None:
+    assert not fair_key, "no task of these executions has one"
     line = self._line(priority)  # pyright: ignore[reportPrivateUsage]  # to break it
+    assert isinstance(line, Line)
     returned = line.returned()
     waiting = list(line.waiting())
     for _ in (*returned, *waiting):
@@ -109,9 +114,17 @@ def _deny_what_waits(self: Machine, command: Lease) -> Granted:
     return Granted([]) if len(command.request_id) % 3 == 0 else _lease(self, command)
 
 
-def _die_early(self: State, task: Task, error: str) -> None:
+def _die_early(
+    self: State,
+    task: Task,
+    error: str,
+    delay_ms: int | None = None,
+    *,
+    is_final: bool = False,
+    is_crash: bool = False,
+) -> None:
     task.attempts_max = 1
-    _fail(self, task, error)
+    _fail(self, task, error, delay_ms, is_final=is_final, is_crash=is_crash)
 
 
 _ack = Machine._ack  # pyright: ignore[reportPrivateUsage]  # to break it
