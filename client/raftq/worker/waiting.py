@@ -52,6 +52,8 @@ class Waiting:
         self._next: Final = deque(dict.fromkeys(ids))
         """Tasks that are to be asked about; those that were asked last are last."""
         self._asking: Final[dict[asyncio.Task[_Answer], bytes]] = {}
+        self._answered: Final[list[asyncio.Task[_Answer]]] = []
+        self._is_answered = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.last_state: TaskState | None = None
         """Of the task that was heard of last."""
@@ -79,9 +81,10 @@ class Waiting:
         problem: UnavailableError | None = None
         while self._asking or self._next:
             self._ask(client)
-            done, _ = await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
+            await self._is_answered.wait()
+            self._is_answered.clear()
             ended: list[tuple[bytes, Ending]] = []
-            for task in done:
+            for task in self._answered:
                 task_id = self._asking.pop(task)
                 answer = task.result()
                 if isinstance(answer, TaskStatus | UnknownTask):
@@ -89,6 +92,7 @@ class Waiting:
                 else:
                     self._next.append(task_id)
                     problem = answer
+            self._answered.clear()
             if ended:
                 return ended
             if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -101,6 +105,8 @@ class Waiting:
         if self._loop is not loop:
             self._next.extendleft(self._asking.values())
             self._asking.clear()
+            self._answered.clear()
+            self._is_answered = asyncio.Event()
             self._loop = loop
 
     def _ask(self, client: AsyncClient) -> None:
@@ -110,7 +116,15 @@ class Waiting:
         for _ in range(count):
             task_id = self._next.popleft()
             wait = self._left(_WAIT_SECONDS if is_all else _TURN_SECONDS)
-            self._asking[asyncio.create_task(self._answer(client, task_id, wait))] = task_id
+            asking = asyncio.create_task(self._answer(client, task_id, wait))
+            self._asking[asking] = task_id
+            asking.add_done_callback(self._on_answer)
+
+    def _on_answer(self, asking: "asyncio.Task[_Answer]") -> None:
+        # Noted one by one: `asyncio.wait` would look at all 500 of a window for each of them.
+        if asking in self._asking:
+            self._answered.append(asking)
+            self._is_answered.set()
 
     def _left(self, at_most: float) -> float:
         """Return how long a wait may go on from now."""

@@ -387,6 +387,23 @@ def test_the_client_knows_the_newest_index_that_it_was_told() -> None:
     assert seen == [5, 7, 7, 9], "an older index never replaces a newer one"
 
 
+def test_a_stale_read_is_answered_by_any_node_and_others_by_the_leader() -> None:
+    async def main() -> dict[str, list[Consistency]]:
+        async with FakeCluster() as cluster, AsyncClient(cluster["n1"].address) as client:
+            await client.cluster()
+            for consistency in Consistency:
+                for _ in range(20):
+                    await client.task(ID, consistency=consistency)
+            return {
+                node.id: [each.consistency for each in node.calls if isinstance(each, TaskCall)]
+                for node in cluster.nodes
+            }
+
+    found = run(main)
+    assert all(Consistency.STALE in asked for asked in found.values())
+    assert [node for node in found if Consistency.LINEARIZABLE in found[node]] == ["n1"]
+
+
 def test_a_full_queue_is_tried_again_when_it_says_until_it_takes_the_task() -> None:
     (found,), calls = talk(
         lambda c: c.enqueue("q", b"x", id=ID),

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support.fake_access import FakeAccess
 
 from raftq.protocol.errors import Forbidden, InvalidRequest, NoLeader, UnknownTask
 from raftq.protocol.messages import TaskState
-from raftq.worker import App
+from raftq.worker import App, waiting
 from raftq.worker.errors import ResultTimeout, TaskFailed, UnreadableResult
 from raftq.worker.job import Job
 from raftq.worker.task import Task
@@ -306,6 +307,21 @@ def test_thousands_of_jobs_are_asked_about_in_windows_and_none_is_forgotten() ->
     came = list(prepared.app.as_completed(jobs, timeout="30s"))
     assert came[-1] is jobs[0] and set(came) == set(jobs)
     assert len(prepared.access.waits) <= 1_010
+
+
+@asynchronous
+async def test_what_has_ended_behind_a_window_of_tasks_that_go_on_is_found_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "_WINDOW", 2)
+    prepared = Prepared()
+    jobs = await prepared.app.aenqueue_many([prepared.task.draft(each) for each in range(4)])
+    prepared.done(jobs[3].id)
+    completing = aiter(prepared.app.as_completed(jobs, timeout="60s"))
+    async with asyncio.timeout(20):
+        assert await anext(completing) is jobs[3]
+    assert isinstance(completing, AsyncGenerator)
+    await completing.aclose()
 
 
 @asynchronous

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any
 
 from tests.support import worker_tasks as tasks
 from tests.support.asyncs import asynchronous, within
-from tests.support.fake_node import FakeCluster, until
+from tests.support.fake_node import FakeCluster, Received, until
 from tests.unit.worker.fake_queue import FakeQueue
 
-from raftq.client import AsyncClient
-from raftq.protocol.messages import Requeue
-from raftq.worker import App, Context, Hook, envelope
+from raftq.client import AsyncClient, backoff
+from raftq.protocol.errors import UnknownMethod
+from raftq.protocol.messages import Confirm, Requeue
+from raftq.worker import App, Context, Hook, RetryLater, envelope
 from raftq.worker.runtime import Runtime
 from raftq.worker.supervision.settings import Settings, plan_queues
 
@@ -98,3 +100,52 @@ async def test_hooks_surround_each_run() -> None:
     async with working(queue, app):
         await until(lambda: queue.done)
     assert hook.seen == ["count 1", "in", "running", "out"]
+
+
+@asynchronous
+async def test_the_apps_pause_before_a_retry_is_told_unless_somebody_said_another() -> None:
+    app = App(backoff=backoff("3s", jitter_percent=0))
+
+    @app.task
+    def plain() -> None:
+        raise ValueError("bad")
+
+    @app.task(backoff="7s")
+    def declared() -> None:
+        raise ValueError("bad")
+
+    @app.task
+    def itself() -> None:
+        raise RetryLater("busy", "1m")
+
+    called = plain.payload((), {}, {}, has_backoff=True)
+    payloads = [each.payload((), {}, {}) for each in (plain, declared, itself)]
+    queue = FakeQueue([*payloads, called])
+    async with working(queue, app):
+        await until(lambda: len(queue.failed) == 4)
+    pauses = [queue.delays[each][0] for each in (*payloads, called)]
+    assert pauses == [3_000, None, 60_000, None]
+
+
+@asynchronous
+async def test_a_check_whose_word_does_not_reach_the_cluster_is_made_again() -> None:
+    app = App()
+
+    @app.task(queue="other", check_queue="q")
+    def pay() -> None: ...
+
+    @pay.check
+    def was_committed() -> bool:
+        return True
+
+    payload = pay.payload((), {}, {})
+    queue = FakeQueue([payload])
+    async with working(queue, app) as (cluster, _):
+        node = cluster["n1"]
+
+        def refuse(received: Received) -> Any:
+            return UnknownMethod("?") if isinstance(received.call, Confirm) else queue(received)
+
+        node.fallback = refuse
+        await until(lambda: queue.failed)
+    assert "UnknownMethod" in queue.failed[payload] and queue.done == {}
