@@ -1,6 +1,7 @@
 """Stepping in from a shell: tasks, queues, limits and quotas against a real cluster."""
 
 import json
+import re
 from collections.abc import Generator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -217,6 +218,9 @@ def test_why_names_the_rule_that_holds_a_task_back(shell: Shell) -> None:
     found = shell.json("task", "why", second)
     assert (found["id"], found["state"]) == (second, "blocked")
     assert found["reasons"][0]["rule"] == "order_key"
+    assert f"held by task {first}" in shell.words("task", "why", second)
+    later = shell.enqueue("--delay", "1h")
+    assert re.search(r"not before \d{4}-.* \(in (59m|1h)", shell.words("task", "why", later))
     shell.words("queue", "pause", shell.queue)
     assert "paused" in shell.words("task", "why", first)
 

@@ -1,6 +1,7 @@
 """Replies as the command line shows them: JSON without bytes, and words for a person."""
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Final, cast
 from uuid import UUID
@@ -8,11 +9,28 @@ from uuid import UUID
 import msgspec
 
 from raftq.cli import moments
-from raftq.cli.output import printable
-from raftq.client import Backoff, KeyLimit, QueueSettings, QueueStatus, Quota, Rate, TaskStatus
+from raftq.cli.output import printable, safe
+from raftq.client import (
+    Backoff,
+    KeyLimit,
+    QueueSettings,
+    QueueStatus,
+    Quota,
+    Rate,
+    Reason,
+    TaskStatus,
+)
 from raftq.protocol.messages import TaskOptions
 
 _NO_SETTING: Final = "none"
+_HEX_ID: Final = re.compile(r"\b[0-9a-f]{32}\b")
+_REASON_TIMES: Final = {
+    "not_before_at_ms": "not before",
+    "confirm_by_ms": "until",
+    "next_at_ms": "the next at",
+    "finished_at_ms": "since",
+}
+"""Facts of reasons that are instants, and how they are told."""
 
 
 def task_facts(found: TaskStatus) -> dict[str, object]:
@@ -94,6 +112,20 @@ def _option(name: str, value: object) -> object:
     if isinstance(value, list):
         return ", ".join(map(str, cast("list[object]", value)))
     return printable(value.encode()) if isinstance(value, str) else value
+
+
+def reason_words(reason: Reason) -> str:
+    """Return what holds a task back for a person: ids as they are written, times to be read."""
+    text = _HEX_ID.sub(lambda found: str(UUID(found[0])), safe(reason.text))
+    now = moments.now_ms()
+    for name, word in _REASON_TIMES.items():
+        at_ms = reason.facts.get(name)
+        if isinstance(at_ms, int):
+            text += f"; {word} {moments.instant(at_ms, now)}"
+    left_ms = reason.facts.get("lease_left_ms")
+    if isinstance(left_ms, int):
+        text += f"; its lease holds for {moments.span(left_ms)} unless it is extended"
+    return text
 
 
 # ---------------------------------------------------------------- queues and settings

@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from raftq.cli import moments, output
-from raftq.cli.control.facts import task_facts, task_words
+from raftq.cli.control.facts import reason_words, task_facts, task_words
 from raftq.cli.control.filtering import filtered
 from raftq.cli.control.known import explain_unknown, read_id
 from raftq.cli.control.settling import each_task
@@ -109,7 +109,7 @@ def why(
         output.print_json({"id": id, "state": found.state, "reasons": reasons})
         return
     print(found.state)
-    rows = [(each.rule, output.safe(each.text)) for each in found.reasons]
+    rows = [(each.rule, reason_words(each)) for each in found.reasons]
     if rows:
         output.print_table(("rule", "what it says"), rows)
 
