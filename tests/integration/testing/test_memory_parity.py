@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import pytest
@@ -107,6 +107,101 @@ def queue(name: str) -> Step:
     return lambda side: side.client.queue(side.queue(name)).counts
 
 
+# ---------------------------------------------------------------- the task model
+
+
+def enqueue_keyed(number: int, key: str, choice: str, parent: int | None) -> Step:
+    """Enqueue a task with a key, or that depends on another."""
+
+    def step(side: Side) -> object:
+        options: dict[str, Any] = {"id": side.id(number)}
+        if key == "unique":
+            options["unique_key"] = side.queue("u")
+            options["on_conflict"] = choice
+        elif key == "order":
+            options["order_key"] = side.queue("o")
+        elif key == "limit":
+            options["limit_key"] = side.queue("l")
+        else:
+            options["confirm_within"] = DELAY
+        if parent is not None and parent != number:
+            options["depends_on"] = [side.id(parent)]
+        return side.client.enqueue(side.queue("a"), b"keyed", **options)
+
+    return step
+
+
+def control(method: str, number: int, argument: int) -> Step:
+    """Do something with one task."""
+
+    def step(side: Side) -> object:
+        id_ = side.id(number)
+        match method:
+            case "cancel":
+                return side.client.cancel(id_)
+            case "confirm":
+                return side.client.confirm(id_)
+            case "retry":
+                return side.client.retry(id_)
+            case "hasten":
+                return side.client.edit(id_, delay="0")
+            case _:
+                return side.client.edit(id_, priority=argument)
+
+    return step
+
+
+def sweep(method: str, states: str | None, *, dry_run: bool) -> Step:
+    """Do something with many tasks of a queue."""
+
+    def step(side: Side) -> object:
+        where: dict[str, Any] = {"queue": side.queue("a")}
+        if states is not None:
+            where["states"] = states
+        match method:
+            case "move":
+                return side.client.move(side.queue("b"), dry_run=dry_run, **where)
+            case "redrive":
+                return side.client.redrive(dry_run=dry_run, **where)
+            case "discard":
+                return side.client.discard(dry_run=dry_run, **where)
+            case _:
+                return side.client.cancel_where(dry_run=dry_run, **where)
+
+    return step
+
+
+def set_up(paused: bool | None, concurrency: int | None, limit: int | None) -> Step:
+    """Change how a queue and a limit key are run."""
+
+    def step(side: Side) -> object:
+        if paused is not None:
+            return side.client.set_queue(side.queue("a"), paused=paused)
+        if concurrency is not None:
+            return side.client.set_queue(side.queue("a"), concurrency=concurrency or None)
+        return side.client.set_limit(side.queue("l"), concurrency=limit)
+
+    return step
+
+
+def why(number: int) -> Step:
+    def step(side: Side) -> object:
+        found = side.client.why(side.id(number))
+        return found.state, [each.rule for each in found.reasons]
+
+    return step
+
+
+def listed(states: str) -> Step:
+    def step(side: Side) -> object:
+        found = side.client.tasks(
+            queue=side.queue("a"), states=cast("Literal['dead', 'ready', 'blocked']", states)
+        )
+        return [(each.id, each.state, each.options) for each in found]
+
+    return step
+
+
 def mostly(*usual: T, rarely: Sequence[T]) -> st.SearchStrategy[T]:
     """Return one of the usual values four times in five."""
     return st.integers(0, 4).flatmap(lambda n: st.sampled_from(usual if n else list(rarely)))
@@ -136,6 +231,36 @@ settlements = st.one_of(
 reads = st.one_of(
     st.builds(task, st.integers(0, IDS), st.sampled_from(list(Consistency))),
     st.builds(queue, names),
+)
+numbers = st.integers(0, IDS - 1)
+keyed = st.builds(
+    enqueue_keyed,
+    numbers,
+    st.sampled_from(["unique", "order", "limit", "prepared"]),
+    st.sampled_from(["reject", "existing", "replace"]),
+    st.one_of(st.none(), st.none(), numbers),
+)
+controls = st.one_of(
+    st.builds(
+        control,
+        st.sampled_from(["cancel", "confirm", "retry", "hasten", "hurry"]),
+        numbers,
+        mostly(0, 5, 9, rarely=[10]),
+    ),
+    st.builds(
+        sweep,
+        st.sampled_from(["cancel", "move", "redrive", "discard"]),
+        st.sampled_from([None, "dead", "ready", "blocked"]),
+        dry_run=st.booleans(),
+    ),
+    st.builds(
+        set_up,
+        st.sampled_from([None, None, False, True]),
+        st.sampled_from([None, 0, 2]),
+        st.sampled_from([1, 3]),
+    ),
+    st.builds(why, numbers),
+    st.builds(listed, st.sampled_from(["dead", "ready", "blocked"])),
 )
 # Chosen by number: `one_of` would flatten the choices, and most calls would meet no lease at all.
 STEPS: st.SearchStrategy[Step] = st.sampled_from(
@@ -191,6 +316,27 @@ def test_the_same_calls_get_the_same_answers(real: Client, steps: list[Step]) ->
     prefix = f"e{next(_examples)}"
     broker = MemoryBroker(1_700_000_000_000)
     with memory_client(broker) as client:
+        sides = Side(real, prefix), Side(client, prefix)
+        for number, step in enumerate(steps):
+            expected, found = (answer(side, step) for side in sides)
+            assert found == expected, f"call {number} was answered differently in memory"
+
+
+MODEL_STEPS: st.SearchStrategy[Step] = st.sampled_from(
+    [keyed] * 4 + [leases] * 3 + [settlements] * 3 + [controls] * 4 + [reads]
+).flatmap(lambda chosen: chosen)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=(Phase.reuse, Phase.generate),
+)
+@given(st.lists(MODEL_STEPS, min_size=15, max_size=60))
+def test_the_whole_task_model_answers_the_same(real: Client, steps: list[Step]) -> None:
+    prefix = f"m{next(_examples)}"
+    with memory_client(MemoryBroker(1_700_000_000_000)) as client:
         sides = Side(real, prefix), Side(client, prefix)
         for number, step in enumerate(steps):
             expected, found = (answer(side, step) for side in sides)
