@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.support.machines import LEASE_MS, entry, task_id
 
 from raftq.consensus.payloads.store import dump_chunks
-from raftq.consensus.raft.engine import ENTRY_COMMAND
 from raftq.consensus.raft.engine_seams import SNAPSHOT_WRITTEN
+from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.members import MemberList
 from raftq.consensus.raft.raft_log import RaftLog

@@ -7,7 +7,7 @@ from google_crc32c import value as crc32c
 from tests.support.machines import entry, task_id
 
 from raftq.consensus.payloads.store import PayloadStore, dump_chunks
-from raftq.consensus.raft.engine import ENTRY_COMMAND
+from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.core.machine import Machine
 from raftq.core.payload_chunks import payload_chunks, payload_rows
 from raftq.protocol import limits

@@ -6,7 +6,7 @@ from typing import Final
 from google_crc32c import value as crc32c
 
 from raftq.consensus.payloads.store import PayloadStore
-from raftq.consensus.raft.engine import ENTRY_COMMAND
+from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.core.machine import Machine
 from raftq.storage.data_dir import JOURNAL_NAME, SNAPSHOTS_NAME
 from raftq.storage.entry_reader import EntryReader
