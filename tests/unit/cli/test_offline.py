@@ -198,3 +198,26 @@ def test_tables_keep_long_values_whole(capsys: pytest.CaptureFixture[str]) -> No
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "x" * 300
     assert lines[0].split() == ["a", "b"] and lines[2].split() == ["1", "[bold]"]
+
+
+def test_numbers_stand_to_the_right_and_words_to_the_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output.print_table(("queue", "ready", "is_voter"), [("a", 5, True), ("long", 12_345, False)])
+    assert capsys.readouterr().out.splitlines() == [
+        "queue  ready  is_voter",
+        "a          5  True",
+        "long   12345  False",
+    ]
+
+
+def test_a_last_column_is_cut_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = ("task", "error"), [("t", "x" * 200)]
+    output.print_table(*table, cut_last=True)
+    assert capsys.readouterr().out.splitlines()[1] == "t     " + "x" * 200
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    output.print_table(*table, cut_last=True)
+    assert capsys.readouterr().out.splitlines()[1] == "t     " + "x" * 73 + "…"
