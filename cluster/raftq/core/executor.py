@@ -258,7 +258,7 @@ class Executor:
             task: What its token is of.
             is_settled: Whether the worker has stopped running it.
         """
-        if task.state is not CANCELLED or task.released_by is not None:
+        if task.state is not CANCELLED or task.released_by not in (None, Settling.CANCELLED):
             return _LEASE_LOST
         if is_settled:
             self._state.settle_cancelled(task)

@@ -24,11 +24,11 @@ def refound(state: State, cluster_id: str) -> None:
     state.by_token.clear()
     state_hash = state.hash
     for task in sorted(state.tasks.objects.values(), key=lambda each: each.sequence):
-        task.released_by = None
         if task.state is LEASED:
             state.void_lease(task)
         elif task.lease is not None:
             state.settle_cancelled(task)
+        task.released_by = None
     state.hash = state_hash
     state.events.clear()
     state.became_ready.clear()

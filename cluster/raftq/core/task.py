@@ -82,6 +82,8 @@ class Settling(IntEnum):
     ACK = 1
     FAIL = 2
     REQUEUE = 3
+    CANCELLED = 4
+    """By any report, after the task was cancelled."""
 
 
 class Lease(Struct, gc=False, eq=False):
@@ -170,7 +172,7 @@ def is_untouched(task: Task) -> bool:
         and task.lease is None
         and task.result is None
         and task.progress is None
-        and task.children is None
+        and not task.children
         and task.extras is None
         and task.moved_from is None
         and 0 <= task.not_before_at_ms - task.enqueued_at_ms <= limits.DELAY_MS_MAX

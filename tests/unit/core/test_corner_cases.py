@@ -132,3 +132,23 @@ def test_every_beginning_of_an_entry_is_refused() -> None:
     for length in range(len(whole)):
         applied = machine.apply(whole[:length], 1)
         assert applied.rejected is not None and not applied.replies
+
+
+def test_a_worker_is_told_again_that_its_task_was_cancelled_after_a_snapshot_too() -> None:
+    play = Play()
+    play.apply(Enqueue("a", [NewTask(task_id(1), b"")]))
+    (lease,) = play.lease("a")
+    play.apply(Cancel([task_id(1)]))
+    cancelled = SettledTask(TaskState.CANCELLED, "cancelled")
+    assert [play.ack(lease), play.ack(lease)] == [cancelled, cancelled]
+    play.machine = Machine.load(play.machine.dump())
+    assert play.ack(lease) == cancelled
+
+
+def test_a_parent_whose_children_are_gone_comes_through_a_snapshot() -> None:
+    play = Play()
+    child = NewTask(task_id(2), b"", options=TaskOptions(depends_on=[task_id(1)]))
+    play.apply(Enqueue("a", [NewTask(task_id(1), b""), child, NewTask(task_id(3), b"")]))
+    play.apply(Cancel([task_id(2)]))
+    dumped = list(play.machine.dump())
+    assert list(Machine.load(dumped).dump()) == dumped
