@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,7 @@ from raftq.protocol.messages import (
     QueueName,
     Reply,
     TaskId,
+    TaskStatus,
     TimeoutMs,
 )
 from raftq.server import http_bodies as bodies
@@ -33,6 +34,9 @@ from raftq.server.metrics import Metrics
 from raftq.server.service import Service
 
 _log = logging.getLogger(__name__)
+
+_APPLIED_INDEX: Final = "Raftq-Applied-Index"
+"""Of an answer that may be stale: the log index that it is at least as new as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,10 @@ class Handler(RequestHandler):
         deadline = loop.time() + (timeout_ms + wait_ms) / 1_000
         self._running = asyncio.ensure_future(self.context.service.execute(call, deadline))
         try:
-            return await self._running
+            reply = await self._running
+            if isinstance(reply, TaskStatus) and reply.lag_ms is not None:
+                self.set_header(_APPLIED_INDEX, str(reply.applied_index))
+            return reply
         except asyncio.CancelledError:
             if self.is_client_gone:
                 self.count("client_gone")
@@ -141,7 +148,7 @@ class Handler(RequestHandler):
             allowed = " or ".join(each.value for each in Consistency)
             raise InvalidRequest(f"consistency is {text!r:.40}; it must be {allowed}") from None
         if consistency is Consistency.STALE:
-            self.set_header("Raftq-Applied-Index", str(self.context.replica.view().applied_index))
+            self.set_header(_APPLIED_INDEX, str(self.context.replica.view().applied_index))
         return consistency
 
     def reply(self, body: object, status: int = 200) -> None:
