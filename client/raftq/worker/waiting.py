@@ -20,8 +20,11 @@ from raftq.worker.connections import ClusterAccess
 
 Ending: TypeAlias = TaskStatus | UnknownTask
 """How a task ended, or that the cluster does not know it (any more)."""
-_WINDOW: Final = 500
-"""Tasks asked about at a time."""
+_WINDOW: Final = 50
+"""Tasks asked about at a time at first. A question costs a node least if the task has ended when it
+comes, and where tasks end one after the other, those behind a small window often have."""
+_WINDOW_MAX: Final = 800
+"""The same when tasks go on for so long that others must have their turn."""
 _WAIT_SECONDS: Final = 20.0
 """How long one question may wait at a node if all tasks are asked about."""
 _TURN_SECONDS: Final = 1.0
@@ -52,6 +55,7 @@ class Waiting:
         self._next: Final = deque(dict.fromkeys(ids))
         """Tasks that are to be asked about; those that were asked last are last."""
         self._asking: Final[dict[asyncio.Task[_Answer], bytes]] = {}
+        self._window = _WINDOW
         self._answered: Final[list[asyncio.Task[_Answer]]] = []
         self._is_answered = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,6 +95,7 @@ class Waiting:
                     ended.append((task_id, answer))
                 else:
                     self._next.append(task_id)
+                    self._window = min(2 * self._window, _WINDOW_MAX)
                     problem = answer
             self._answered.clear()
             if ended:
@@ -111,7 +116,7 @@ class Waiting:
 
     def _ask(self, client: AsyncClient) -> None:
         """Ask about as many tasks as the window has room for."""
-        count = min(_WINDOW - len(self._asking), len(self._next))
+        count = min(self._window - len(self._asking), len(self._next))
         is_all = count == len(self._next)
         for _ in range(count):
             task_id = self._next.popleft()
