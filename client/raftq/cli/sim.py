@@ -1,6 +1,6 @@
 """`raftq sim`: the simulator, a program of the broker's side."""
 
-import subprocess
+import os
 import sys
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def sim(
 ) -> None:
     """Simulate clusters in virtual time, with seeded disasters, and judge them by the promises.
 
-    Ends with 1 if a promise was broken, or a mutation survived.
+    Ends with 1 if a promise was broken, or a mutation survived. Ctrl-C prints what is done so far.
     """
     wanted = {
         "--seeds": seeds,
@@ -43,4 +43,4 @@ def sim(
         command += [] if value is None else [name, str(value)]
     command += ["--json"] if as_json else []
     command += ["--list"] if names else []
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    os.execv(sys.executable, command)  # Ctrl-C reaches the run itself, which tells what it has.

@@ -53,6 +53,7 @@ class Bench:
         durable: int | None = None,
         memory: Memory = Memory.KEPT,
         commit: int = 0,
+        is_alive: bool = True,
     ) -> ObservedReplica:
         """Add a node with a log, which is all on its disk if nothing else is said."""
         log = FakeLog(terms, len(terms) if durable is None else durable, self._members)
@@ -61,7 +62,7 @@ class Bench:
         membership = SimpleNamespace(probation=SimpleNamespace(memory=memory))
         parts = SimpleNamespace(log=log, engine=engine, membership=membership)
         replica = SimpleNamespace(config=SimpleNamespace(node=name), parts=parts)
-        watch = SimpleNamespace(replica=replica, is_alive=True)
+        watch = SimpleNamespace(replica=replica, is_alive=is_alive)
         self.observer.watches[name] = cast(NodeWatch, watch)
         return cast(ObservedReplica, replica)
 
@@ -150,6 +151,25 @@ def test_entries_are_hardly_stamped_with_a_time_that_was() -> None:
     assert not bench.rules()
     bench.observer.on_stamp(WALL_AT_MS - 51)
     assert bench.rules() == ["time-behind"]
+
+
+def test_no_entry_is_stamped_by_fewer_clocks_than_a_majority() -> None:
+    bench = Bench()
+    bench.observer.on_clocks(2, 2)
+    assert not bench.rules()
+    bench.observer.on_clocks(1, 2)
+    assert bench.rules() == ["unheard"]
+
+
+def test_who_is_down_had_only_what_its_log_had() -> None:
+    bench = Bench()
+    leader = bench.node("n1", [1, 1, 2])
+    bench.node("n2", [1, 1], is_alive=False)
+    bench.node("n3", [1])
+    bench.observer.on_committed(leader, 2)
+    assert not bench.rules()
+    bench.observer.on_committed(leader, 3)
+    assert bench.rules() == ["commit-quorum"]
 
 
 def test_wall_time_may_be_behind_where_a_clock_was_set_wrong() -> None:

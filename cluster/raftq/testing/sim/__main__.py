@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Final
 
 from raftq.testing.sim import report
+from raftq.testing.sim.interruption import EXIT_INTERRUPTED, asked_between_runs, is_stop_wanted
 from raftq.testing.sim.mutations import MUTATIONS
 from raftq.testing.sim.runner import Hunt, Job, Report, hunt_all, play, play_all, spread
 from raftq.testing.sim.scenarios import SCENARIOS
@@ -16,16 +17,20 @@ _SIZES: Final = (3, 5)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 1 if a promise was broken or a mutation survived."""
+    """Run the command; return its exit code: 1 if a promise was broken or a mutation survived, 130
+    if it was interrupted, after what was done so far is printed."""
     options = _parser().parse_args(arguments)
     if options.list:
         report.print_names()
         return 0
-    if options.mutate is not None and options.seed is None:
-        return _hunt(options)
-    if options.seed is not None:
-        return _replay(options)
-    return _search(options)
+    try:
+        if options.seed is not None:
+            return _replay(options)
+        with asked_between_runs():
+            code = _search(options) if options.mutate is None else _hunt(options)
+            return EXIT_INTERRUPTED if is_stop_wanted() else code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

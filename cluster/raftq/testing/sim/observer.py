@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from google_crc32c import value as crc32c
 
@@ -34,6 +34,8 @@ from raftq.testing.sim.world import WALL_AT_MS, World
 
 RIGHT_CLOCKS_MS: Final = 50.0
 """The most by which wall time is wrong, either way, where a scenario sets no clock wrong."""
+Inside: TypeAlias = Any
+"""Production objects, seen from the patches: they reach into private parts on purpose."""
 _GRACE_MS: Final = GRACE_MS * 0.95
 """The true time, at least, of a leader's grace period: its clock may run 2 % fast."""
 _SEEN_EVERY_SECONDS: Final = 0.25
@@ -86,6 +88,12 @@ class Observer:
             text = f"an entry was stamped {behind_ms:.0f} ms behind (at {self.world.now_ms:.1f} ms)"
             self._violate("time-behind", text)
 
+    def on_clocks(self, known: int, majority: int) -> None:
+        """A leader stamps an entry: not before it knows the clocks of a majority."""
+        if known < majority:
+            text = f"an entry was stamped by {known} of {majority} clocks"
+            self._violate("unheard", f"{text} (at {self.world.now_ms:.1f} ms)")
+
     def on_cut(self, log: RaftLog, position: int) -> None:
         """A node cuts off the end of its log: never entries that its leader has, too."""
         owner = next((r for r in self._replicas() if r.parts.log is log), None)
@@ -111,8 +119,8 @@ class Observer:
     def on_committed(self, leader: ObservedReplica, index: int) -> None:
         """A leader counts an entry as committed: a majority of the voters has it on its disk.
 
-        The voters are those of the newest list in the leader's log. Who is down, or came back with
-        an empty disk, had it, for all that is known.
+        The voters are those of the newest list in the leader's log. Who came back with an empty
+        disk had it, for all that is known; who is down, if its log had it when it went.
         """
         log = leader.parts.log
         if not log.first_index <= index <= log.last_index:
@@ -129,7 +137,7 @@ class Observer:
 
     def _lacks(self, voter: str, index: int, term: int) -> bool:
         watch = self.watches.get(voter)
-        if watch is None or not watch.is_alive:
+        if watch is None:
             return False
         parts = watch.replica.parts
         log = parts.log
@@ -139,7 +147,7 @@ class Observer:
             return False  # Its snapshot has it.
         if index > log.last_index or log.term_at(index) != term:
             return True
-        return index > max(log.journal.durable_index, log.first_index + 1)
+        return watch.is_alive and index > max(log.journal.durable_index, log.first_index + 1)
 
     def on_leading(self, leader: ObservedReplica) -> None:
         """A node answers as a leader: not before an entry of its own term is committed."""
@@ -340,7 +348,8 @@ def patches(observer: Observer) -> list[Patch]:
         observer.on_expired(task)
         expire(state, task)
 
-    def watched_stamp(clock: LeaderClock) -> tuple[int, int]:
+    def watched_stamp(clock: Inside) -> tuple[int, int]:
+        observer.on_clocks(1 + len(clock._heard), clock._majority())
         stamped = stamp(clock)
         observer.on_stamp(stamped[1])
         return stamped

@@ -61,6 +61,7 @@ def hunt_facts(hunt: Hunt) -> dict[str, object]:
         "mutation": hunt.mutation,
         "is_caught": caught is not None,
         "seeds": hunt.seeds,
+        "is_whole": hunt.is_whole,
         "caught": None if caught is None else facts(caught),
     }
 
@@ -127,7 +128,8 @@ def print_hunts(hunts: Sequence[Hunt]) -> None:
     for hunt in hunts:
         caught = hunt.caught
         if caught is None:
-            table.add_row(hunt.mutation, str(hunt.seeds), "[red]survived[/red]", "")
+            end = "[red]survived[/red]" if hunt.is_whole else "interrupted"
+            table.add_row(hunt.mutation, str(hunt.seeds), end, "")
         else:
             table.add_row(
                 hunt.mutation, str(hunt.seeds), ", ".join(caught.rules[:3]), command_of(caught.job)

@@ -5,11 +5,13 @@ import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from math import inf
 from time import process_time
 from typing import Final
 
 from raftq.testing.sim.cluster import Result, run_scenario
+from raftq.testing.sim.interruption import in_worker, is_stop_wanted, stop_event
 from raftq.testing.sim.mutations import MUTATIONS, mutated
 from raftq.testing.sim.scenarios import SCENARIOS
 
@@ -94,16 +96,17 @@ def _trace_around(result: Result) -> list[str]:
 
 
 def play_all(jobs: Iterable[Job], processes: int) -> Iterator[Report]:
-    """Do many runs and yield their reports as they come.
+    """Do many runs and yield their reports as they come; begin no more once a stop is wanted.
 
     Args:
         jobs: What to run; taken only as far as there is a free process.
         processes: How many at a time; 1 runs them here, in order.
     """
+    jobs = takewhile(lambda _: not is_stop_wanted(), jobs)
     if processes == 1:
         yield from map(play, jobs)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with _pool(processes) as pool:
         running: set[Future[Report]] = set()
         try:
             for job in jobs:
@@ -117,6 +120,10 @@ def play_all(jobs: Iterable[Job], processes: int) -> Iterator[Report]:
         finally:
             for future in running:
                 future.cancel()
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, initializer=in_worker, initargs=(stop_event(),))
 
 
 def spread(seeds: int, first: int, scenarios: list[str], nodes: list[int]) -> Iterator[Job]:
@@ -133,8 +140,10 @@ class Hunt:
 
     mutation: str
     seeds: int
-    """Runs until it was caught, or the whole budget."""
+    """Runs until it was caught, or the whole budget, or those that were done before a stop."""
     caught: Report | None
+    is_whole: bool = True
+    """False if it was stopped before its end."""
 
 
 def hunt(mutation: str, *, budget: int, nodes: int | None = None) -> Hunt:
@@ -144,6 +153,8 @@ def hunt(mutation: str, *, budget: int, nodes: int | None = None) -> Hunt:
     """
     known = MUTATIONS[mutation]
     for number in range(budget):
+        if is_stop_wanted():
+            return Hunt(mutation, number, None, is_whole=False)
         scenario = known.scenarios[number % len(known.scenarios)]
         size = nodes or known.nodes
         seed = number // len(known.scenarios)
@@ -159,6 +170,6 @@ def hunt_all(mutations: list[str], budget: int, processes: int) -> Iterator[Hunt
         for mutation in mutations:
             yield hunt(mutation, budget=budget)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with _pool(processes) as pool:
         for future in [pool.submit(hunt, mutation, budget=budget) for mutation in mutations]:
             yield future.result()

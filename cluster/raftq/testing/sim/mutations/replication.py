@@ -217,7 +217,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "commit-clamp": Mutation(
         "a leader's commit index reaches entries that were not compared",
         _commit_clamp,
-        ("divergence", "partitions", "mixed"),
+        ("wrong-tail", "divergence"),
     ),
     "ack-term": Mutation("an ack counts in any term", _ack_term, ("stale-acks",), nodes=5),
     "follower-gate": Mutation(
