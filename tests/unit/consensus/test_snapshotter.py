@@ -8,8 +8,6 @@ import pytest
 from tests.support.machines import LEASE_MS, entry, task_id
 
 from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
-from raftq.consensus.raft.engine import (
-)
 from raftq.consensus.raft.engine_seams import (
     SNAPSHOT_FAILED,
     SNAPSHOT_IDLE,
