@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from tests.support.machines import LEASE_MS, entry, task_id
 
-from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.consensus.raft.engine_seams import (
     SNAPSHOT_FAILED,
     SNAPSHOT_IDLE,
     SNAPSHOT_WRITING,
     SNAPSHOT_WRITTEN,
 )
+from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.consensus.raft.member_history import MemberHistory
 from raftq.consensus.raft.members import MemberList
 from raftq.consensus.replicated_state import ReplicatedState
