@@ -56,7 +56,7 @@ class AsyncClient(Producing, Working, Controlling, Configuring, Following):
         endpoints = Endpoints(seeds, chance, _loop_time)
         calling = Calling(endpoints, name, chance, secrets)
         self._begin(calling, timeout, chance, wall_ms or now_ms)
-        self._follower = Follower(seeds, name, chance, secrets, _loop_time)
+        self._follower = Follower(seeds, chance, _loop_time, name, secrets)
 
     @classmethod
     def over(
@@ -66,6 +66,7 @@ class AsyncClient(Producing, Working, Controlling, Configuring, Following):
         random: Random,
         wall_ms: Callable[[], int],
         timeout: Duration = 10.0,
+        follower: Follower | None = None,
     ) -> Self:
         """Return a client whose calls are executed by something else than a cluster's nodes.
 
@@ -73,6 +74,7 @@ class AsyncClient(Producing, Working, Controlling, Configuring, Following):
         """
         client = cls.__new__(cls)
         client._begin(calls, timeout, random, wall_ms)
+        client._follower = follower
         return client
 
     def _begin(

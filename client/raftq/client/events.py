@@ -9,14 +9,15 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from random import Random
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias
 
 from raftq.client.calling import closed_error
 from raftq.client.connection import PATIENCE_SECONDS
 from raftq.client.credentials import Credentials
 from raftq.client.endpoints import Address, Endpoints
-from raftq.client.event_link import EventLink, open_link
+from raftq.client.event_link import open_link
 from raftq.protocol.errors import (
+    ConnectionLost,
     EventsLost,
     Forbidden,
     NoLeader,
@@ -46,30 +47,46 @@ class WantedEvents(NamedTuple):
     task_id: bytes | None = None
 
 
+class Link(Protocol):
+    """One subscription; `EventLink` is one at a node."""
+
+    def told(self) -> TaskEvent | Position | None:
+        """Return what was told next; None if there is nothing yet."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait until more has come."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
 class Follower:
     """Follows events for one client.
 
     Args:
         seeds: Addresses of nodes.
-        name: Who the client is, for the nodes' logs.
         random: Chooses among nodes, and jitters pauses.
-        credentials: What nodes ask of the client, and it of them.
         clock: Monotonic seconds.
+        name: Who the client is, for the nodes' logs.
+        credentials: What nodes ask of the client, and it of them.
     """
 
     def __init__(
         self,
         seeds: list[Address],
-        name: str,
         random: Random,
-        credentials: Credentials,
         clock: Callable[[], float],
+        name: str = "",
+        credentials: Credentials | None = None,
     ) -> None:
         # Not the endpoints of calls: those go to the leader, and events are better had elsewhere.
         self.endpoints: Final = Endpoints(seeds, random, clock)
         self.random: Final = random
         self._name = name
-        self._credentials = credentials
+        self._credentials = credentials or Credentials()
         self._open: set[Events] = set()
         self._is_closed = False
 
@@ -79,7 +96,7 @@ class Follower:
 
     async def link(
         self, address: Address, timeout: float, asked: Subscribe
-    ) -> tuple[EventLink, str, Position]:
+    ) -> tuple[Link, str, Position]:
         """Connect to a node and subscribe; return the link, the cluster and where it begins."""
         patience = min(timeout, PATIENCE_SECONDS)
         link, hello, begins = await open_link(
@@ -128,7 +145,7 @@ class Events:
         """Behind everything that came; None before it is known what "now" is."""
         self._taken = after
         self._buffer: deque[TaskEvent] = deque()
-        self._link: EventLink | None = None
+        self._link: Link | None = None
         self._address: Address = ("", 0)
         """Of the node that the link leads to."""
         self._cluster: str | None = None
@@ -201,6 +218,8 @@ class Events:
                 else:
                     await link.wait()
             except (*_ELSEWHERE, Forbidden):
+                if self._closed.is_set():
+                    break
                 if link is None:
                     raise
                 self._follower.endpoints.failed(self._address)
@@ -209,7 +228,7 @@ class Events:
                 tries += 1
         return bool(self._buffer)
 
-    def _receive(self, link: EventLink) -> bool:
+    def _receive(self, link: Link) -> bool:
         """Take over what a node has told; false if that is nothing."""
         has_come = False
         while (told := link.told()) is not None:
@@ -242,7 +261,7 @@ class Events:
 
     # ------------------------------------------------------------ connecting
 
-    async def _connected(self) -> EventLink:
+    async def _connected(self) -> Link:
         """Subscribe at the node that serves best, trying others until the timeout.
 
         That events are lost is raised only when every other node was asked as well: each keeps
@@ -270,7 +289,7 @@ class Events:
             await self._pause(tries)
             tries += 1
 
-    async def _subscribed(self, address: Address, timeout: float) -> EventLink:
+    async def _subscribed(self, address: Address, timeout: float) -> Link:
         wanted, after = self._wanted, self._received
         asked = Subscribe(
             max(int(min(timeout, _TRY_SECONDS) * 1_000), 1),
@@ -285,7 +304,7 @@ class Events:
         if self._closed.is_set() or self._cluster not in (None, cluster):
             link.close()
         if self._closed.is_set():
-            raise closed_error(may_have_happened=False)
+            raise ConnectionLost("these events were closed")
         if self._cluster not in (None, cluster):
             raise EventsLost(f"another cluster answers at {address[0]}:{address[1]}")
         self._cluster, self._address = cluster, address

@@ -258,6 +258,23 @@ async def test_closing_ends_an_iteration_that_waits() -> None:
             await anext(client.events())
 
 
+@asynchronous
+async def test_closing_ends_an_iteration_that_looks_for_a_node() -> None:
+    subscribed = asyncio.Event()
+
+    async def slow(message: list[object], writer: asyncio.StreamWriter) -> None:
+        subscribed.set()
+        await asyncio.sleep(0.05)
+        accepting(message, writer)
+
+    async with scripted(slow) as address, AsyncClient(address) as client:
+        events = client.events(after_index=0)
+        reading = asyncio.create_task(collect(events))
+        await within(SECONDS, subscribed.wait())
+        await events.close()
+        assert await within(SECONDS, reading) == []
+
+
 async def collect(events: Events) -> list[TaskEvent]:
     return [event async for event in events]
 

@@ -44,7 +44,7 @@ class Following(Caller):
             InvalidRequest: This client has no cluster of nodes.
         """
         if self._follower is None:
-            raise InvalidRequest("a broker in memory tells no events; use a real cluster")
+            raise InvalidRequest("nobody tells events to this client; use one of a cluster")
         if after_index is None and after_number is not None:
             raise InvalidRequest("after_number needs after_index")
         wanted = WantedEvents(

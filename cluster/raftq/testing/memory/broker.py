@@ -7,6 +7,7 @@ anybody answers.
 
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from random import Random
 from typing import Final
 
@@ -15,6 +16,7 @@ from msgspec import structs
 from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
 from raftq.protocol.errors import InvalidRequest, NotReady, RaftqError
+from raftq.protocol.events import Position
 from raftq.protocol.messages import (
     Ack,
     Call,
@@ -43,6 +45,7 @@ from raftq.protocol.messages import (
 )
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.server.calls import ClientCommand, accept, is_command, is_read
+from raftq.server.events.ring import Cursor, EventRing, Wanted
 from raftq.server.judging import admit, check_edit, read
 from raftq.server.results import is_over
 from raftq.server.schedules import fire_commands, first_tick
@@ -72,6 +75,9 @@ class MemoryBroker:
         self._machine = Machine()
         self._entries = 0
         self._polls: list[Poll] = []
+        self._ring = EventRing()
+        self._followers: list[Future[None]] = []
+        """Who waits for an entry with events."""
         self._apply([FoundCluster(_CLUSTER_ID)])
 
     # ------------------------------------------------------------ calls
@@ -205,6 +211,43 @@ class MemoryBroker:
                 if status is None or is_over(status):
                     self._end(poll)
 
+    # ------------------------------------------------------------ events
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while anything changes; who reads a cursor holds it."""
+        return self._lock
+
+    def cursor(self, position: Position | None, wanted: Wanted) -> Cursor:
+        """Return a place among the events; None means now.
+
+        Raises:
+            EventsLost: They are not kept from so far back.
+        """
+        with self._lock:
+            return Cursor(self._ring, position or Position(self._entries), wanted)
+
+    def next_entry(self, cursor: Cursor) -> Future[None]:
+        """Return what ends when there is something to read at a cursor."""
+        with self._lock:
+            waiting: Future[None] = Future()
+            self._followers.append(waiting)
+            if cursor.is_behind:
+                self._wake_followers()
+            return waiting
+
+    def wake(self, waiting: Future[None]) -> None:
+        """End what `next_entry` returned."""
+        with self._lock:
+            if waiting in self._followers:
+                self._followers.remove(waiting)
+                _end(waiting)
+
+    def _wake_followers(self) -> None:
+        followers, self._followers = self._followers, []
+        for waiting in followers:
+            _end(waiting)
+
     # ------------------------------------------------------------ time
 
     def advance(self, by_ms: int) -> None:
@@ -258,6 +301,8 @@ class MemoryBroker:
         assert applied.rejected is None, f"the machine refused an entry: {applied.rejected}"
         self.enqueued += [each for each in asked if machine.task(each[1].id) is not None]
         replies = [machine.answer(each) for each in applied.replies]
+        self._ring.append(applied)
+        self._wake_followers()
         self._tell_finished(applied.finished)
         self._serve(applied.ready)
         return replies
@@ -293,3 +338,9 @@ class MemoryBroker:
             state_hash=machine.state_hash,
             nodes=[node],
         )
+
+
+def _end(waiting: Future[None]) -> None:
+    """End a wait, unless it was given up."""
+    if waiting.set_running_or_notify_cancel():
+        waiting.set_result(None)

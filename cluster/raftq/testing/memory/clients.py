@@ -16,6 +16,7 @@ from raftq.protocol.errors import RaftqError
 from raftq.protocol.messages import Call, Reply
 from raftq.protocol.requests import call_of, read_request
 from raftq.testing.memory.broker import MemoryBroker
+from raftq.testing.memory.following import MemoryFollower
 
 _CALL_ID: Final = 1
 
@@ -81,7 +82,10 @@ class MemoryCalls:
 def async_client(broker: MemoryBroker) -> AsyncClient:
     """Return an `AsyncClient` over a broker in memory."""
     return AsyncClient.over(
-        MemoryCalls(broker), random=broker.random, wall_ms=lambda: broker.clock.wall_ms
+        MemoryCalls(broker),
+        random=broker.random,
+        wall_ms=lambda: broker.clock.wall_ms,
+        follower=MemoryFollower(broker),
     )
 
 
