@@ -82,7 +82,7 @@ SEEDS: dict[str, tuple[str, int, int]] = {
     "list-in-log": ("membership", 3, 0),
     "probation": ("forgetful", 3, 0),
     "farewell": ("membership", 3, 0),
-    "tick-match": ("schedules", 3, 0),
+    "tick-match": ("schedules", 3, 1),
     "tick-chain": ("schedules", 3, 1),
     "schedules-dump": ("schedules", 3, 0),
 }
