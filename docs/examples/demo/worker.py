@@ -24,7 +24,7 @@ class WitnessClient(AsyncClient):
 
     def __init__(self, address: str, witness: TextIO) -> None:
         super().__init__(address, name="demo-worker")
-        self.tasks: dict[int, bytes] = {}
+        self.task_ids: dict[int, bytes] = {}
         self._witness = witness
 
     async def ack_many(
@@ -34,7 +34,7 @@ class WitnessClient(AsyncClient):
         settled = await super().ack_many(items, timeout=timeout)
         for item, outcome in zip(items, settled, strict=True):
             if outcome.state is TaskState.DONE:
-                print(self.tasks[item.token].hex(), item.token, file=self._witness, flush=True)
+                print(self.task_ids[item.token].hex(), item.token, file=self._witness, flush=True)
         return settled
 
 
@@ -44,7 +44,7 @@ async def main(address: str, witness_file: str) -> None:
         client = WitnessClient(address, witness)
 
         async def handle(run: Run) -> bytes:
-            client.tasks[run.token] = run.task_id
+            client.task_ids[run.token] = run.task_id
             return await asyncio.to_thread(survey, Path(run.payload.decode()))
 
         async with client:

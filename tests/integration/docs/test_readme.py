@@ -39,7 +39,13 @@ def bin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def addresses(bin_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """Of the nodes that `raftq dev` starts."""
-    command = [bin_folder / "raftq", "dev", "--json", "--base-port", str(free_base_port())]
+    command: list[str | Path] = [
+        bin_folder / "raftq",
+        "dev",
+        "--json",
+        "--base-port",
+        str(free_base_port()),
+    ]
     temporary = PLAIN | {"TMPDIR": str(tmp_path_factory.mktemp("dev"))}
     with subprocess.Popen(command, env=temporary, stdout=subprocess.PIPE, text=True) as running:
         try:
