@@ -306,7 +306,8 @@ def test_thousands_of_jobs_are_asked_about_in_windows_and_none_is_forgotten() ->
     prepared.end_when_asked(jobs[0], after=40)
     came = list(prepared.app.as_completed(jobs, timeout="30s"))
     assert came[-1] is jobs[0] and set(came) == set(jobs)
-    assert len(prepared.access.waits) <= 1_010
+    # Each window is asked on a loop of its own here, and what goes on is asked about again there.
+    assert len(prepared.access.waits) <= 1_050
 
 
 @asynchronous
