@@ -1,0 +1,1 @@
+"""Files of the present format for the versions to come: see storage/DESIGN.md."""
