@@ -56,6 +56,9 @@ class FakeAccess:
         """The task of each look at a task, in order; a wait looks every few milliseconds."""
         self.waits: list[int] = []
         """How long each wait for a result was to be, in ms."""
+        self.waiting_most = 0
+        """The most waits at a time."""
+        self._waiting = 0
         self.controls: list[Call] = []
         """Calls that cancel, confirm or schedule."""
         self.schedules: dict[str, Schedule] = {}
@@ -139,9 +142,16 @@ class FakeAccess:
     async def _wait(self, task_id: bytes, seconds: float) -> TaskStatus:
         """Look again and again until the task is over or the wait is."""
         deadline = time.monotonic() + seconds
-        while (status := self._look(task_id)).state not in OVER and time.monotonic() < deadline:
-            await asyncio.sleep(_LOOK_SECONDS)
-        return status
+        self._waiting += 1
+        self.waiting_most = max(self.waiting_most, self._waiting)
+        try:
+            while (status := self._look(task_id)).state not in OVER:
+                if time.monotonic() >= deadline:
+                    break
+                await asyncio.sleep(_LOOK_SECONDS)
+            return status
+        finally:
+            self._waiting -= 1
 
     def _enqueue(self, queue: str, task: NewTask) -> EnqueuedTask:
         created = task.id not in self.tasks

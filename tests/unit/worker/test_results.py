@@ -326,6 +326,19 @@ async def test_what_has_ended_behind_a_window_of_tasks_that_go_on_is_found_soon(
 
 
 @asynchronous
+async def test_more_tasks_are_asked_about_at_a_time_when_they_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "_WINDOW", 2)
+    monkeypatch.setattr(waiting, "_TURN_SECONDS", 0.02)
+    prepared = Prepared()
+    jobs = await prepared.app.aenqueue_many([prepared.task.draft(each) for each in range(12)])
+    with pytest.raises(ResultTimeout):
+        await prepared.app.agather(jobs, timeout="2s")
+    assert prepared.access.waiting_most == len(jobs)
+
+
+@asynchronous
 async def test_many_that_go_on_do_not_drown_the_cluster_in_questions() -> None:
     prepared = Prepared()
     jobs = await prepared.app.aenqueue_many([prepared.task.draft(each) for each in range(400)])
