@@ -92,6 +92,12 @@ def test_tick_that_is_judged_in_time_runs_and_leads_to_the_next(missed: MissedRu
     assert judge(minutely(missed), NOON, NOON + 20, 10) == [Judged(NOON, NOON + MINUTE, runs=True)]
 
 
+def test_ticks_are_missed_as_soon_as_the_oldest_is_older_than_a_minute() -> None:
+    judged = judge(every(1_000), NOON, NOON + MISSED_AFTER_MS + 1, 100)
+    assert runs(judged) == [NOON + MISSED_AFTER_MS]
+    assert left_out(judged) == MISSED_AFTER_MS // 1_000
+
+
 @pytest.mark.parametrize("missed", MissedRuns)
 def test_no_tick_is_left_out_while_the_oldest_is_not_missed(missed: MissedRuns) -> None:
     judged = judge(every(1_000, missed), NOON, NOON + MISSED_AFTER_MS, 100)
