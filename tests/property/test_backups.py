@@ -7,11 +7,12 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.property.test_machine_model import enqueues, leases, settlements
+from tests.support import command_strategies as some
 from tests.support.machines import entry
 
 from raftq.consensus.payloads.store import PayloadStore, dump_chunks
 from raftq.core.machine import Machine
+from raftq.core.task import OVER
 from raftq.node.backup_files import load_backup
 from raftq.node.restore import restore
 from raftq.protocol.messages import Command, FoundCluster, TaskState
@@ -23,7 +24,7 @@ from raftq.storage.vote import VoteFile
 
 FILES = RealFiles()
 CLUSTER = {"n1": ("127.0.0.1", 1), "n2": ("127.0.0.1", 2)}
-steps = st.tuples(st.integers(0, 1_500), st.one_of(enqueues, leases, settlements(12)))
+steps = st.tuples(st.integers(0, 1_500), some.commands)
 
 
 @st.composite
@@ -45,7 +46,7 @@ def _totals(machine: Machine) -> Iterator[tuple[str, int, int, int]]:
     """Yield for each queue what was enqueued, what is over, and what is still to do."""
     for name in machine.queues():
         queue = machine.queue(name)
-        over = sum(queue.counts[state] for state in (TaskState.DONE, TaskState.DEAD))
+        over = sum(queue.counts[state] for state in OVER)
         yield name, queue.enqueued, over, sum(queue.counts.values()) - over
 
 

@@ -21,7 +21,7 @@ def _values(info: inspect.Type) -> st.SearchStrategy[object]:
         case inspect.StructType(cls=cls, fields=fields):
             return st.builds(
                 lambda *values: cast(object, cls(*values)),
-                *[_values(each.type) for each in fields],
+                *[_field(each) for each in fields],
             )
         case inspect.UnionType(types=types):
             return st.one_of(*[_values(each) for each in types])
@@ -36,6 +36,14 @@ def _values(info: inspect.Type) -> st.SearchStrategy[object]:
             return st.sampled_from(list(cls))
         case _:
             return _scalars(info)
+
+
+def _field(field: inspect.Field) -> st.SearchStrategy[object]:
+    """Return values of a field; one that may be left out has a default that is none."""
+    has_default = (field.default, field.default_factory) != (msgspec.NODEFAULT, msgspec.NODEFAULT)
+    if field.required or has_default:
+        return _values(field.type)
+    return st.one_of(st.just(msgspec.UNSET), _values(field.type))
 
 
 def _scalars(info: inspect.Type) -> st.SearchStrategy[object]:

@@ -1,8 +1,9 @@
 """A machine and what was seen of it: who was started when, and what became of whom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tests.support.command_strategies import Scene
 from tests.support.machines import START_AT_MS, entry
 
 from raftq.core.applied import Applied
@@ -51,7 +52,7 @@ class Play:
         self.index += 1
         raw = entry(*commands, lease_ms=lease_ms, wall_at_ms=self.wall_at_ms)
         applied = self.machine.apply(raw, self.index)
-        assert applied.rejected is None and applied.errors == 0, applied.replies
+        assert applied.rejected is None and applied.errors == 0, applied
         self._note(applied)
         replies = [self.machine.answer(reply) for reply in applied.replies]
         for reply in replies:
@@ -82,14 +83,26 @@ class Play:
         assert isinstance(reply, Settled), reply
         return reply.items[0]
 
-    def known(self) -> list[bytes]:
-        """Return the ids of the tasks that exist."""
-        return [each.id for each in self.tasks()]
+    def scene(self) -> Scene:
+        """Return what there is for commands to be about."""
+        tasks = self.tasks()
+        return Scene(
+            [each.id for each in tasks],
+            [each.token for each in tasks if each.token and each.worker is not None],
+            max((lease.token for _, lease in self.starts), default=0),
+            {
+                each.name: (each.revision, each.next_at_ms or 0)
+                for each in self.machine.schedule_list().schedules
+            },
+        )
 
-    @property
-    def newest_token(self) -> int:
-        """Return the greatest token that was granted, or 0."""
-        return max((lease.token for _, lease in self.starts), default=0)
+    def apply_drawn(
+        self, drawn: Sequence[Command], lease_ms: int = 0, wall_ms: int = 0
+    ) -> list[CommandReply]:
+        """Apply an entry of commands with placeholders."""
+        scene = self.scene()
+        commands = [scene.command(each) for each in drawn]
+        return self.apply(*commands, lease_ms=lease_ms, wall_ms=wall_ms)
 
     def tasks(self, wanted: TaskFilter = ALL) -> list[TaskStatus]:
         """Return the tasks that are known, oldest first."""
