@@ -22,7 +22,7 @@ from raftq.server.schedules.ticks import judge
 
 _log = logging.getLogger(__name__)
 
-_COMMANDS_MAX: Final = 200
+_COMMANDS_MAX: Final = 100
 _PAYLOAD_BYTES_MAX: Final = 1 * limits.MIB
 """Commands that are made in one turn of the loop, and what they carry."""
 _VERSION_7: Final = 0x7000
