@@ -153,11 +153,11 @@ def test_entries_are_hardly_stamped_with_a_time_that_was() -> None:
     assert bench.rules() == ["time-behind"]
 
 
-def test_no_entry_is_stamped_by_fewer_clocks_than_a_majority() -> None:
+def test_nobody_leads_who_knows_fewer_clocks_than_a_majoritys() -> None:
     bench = Bench()
-    bench.observer.on_clocks(2, 2)
+    bench.observer.on_clocks("n1", 2, 2)
     assert not bench.rules()
-    bench.observer.on_clocks(1, 2)
+    bench.observer.on_clocks("n1", 1, 2)
     assert bench.rules() == ["unheard"]
 
 

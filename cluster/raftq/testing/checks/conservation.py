@@ -28,6 +28,8 @@ def check_totals(
     machine = machines[newest]
     enqueued, done = _ranges(timeline)
     for queue in dict.fromkeys([*machine.queues(), *enqueued]):
+        if queue in timeline.bounds.other_queues:
+            continue
         status = machine.queue(queue)
         for what, count, ranges in (
             ("enqueued", status.enqueued, enqueued),

@@ -15,8 +15,6 @@ from raftq.protocol import limits
 from raftq.protocol.messages import (
     Ack,
     AckItem,
-    AddMember,
-    ClusterCall,
     Enqueue,
     Enqueued,
     Extend,
@@ -26,12 +24,10 @@ from raftq.protocol.messages import (
     Leased,
     LeasedTask,
     QueueCall,
-    RemoveMember,
     Requeue,
     Settled,
     Settlement,
     TaskCall,
-    TransferLeadership,
 )
 from raftq.testing.checks.tokens import TokenLine
 from raftq.testing.checks.verdict import Bounds
@@ -104,8 +100,6 @@ class Timeline:
                 self.task(task_id).reads.append(operation)
             case QueueCall():
                 self.queue_reads.append(operation)
-            case ClusterCall() | AddMember() | RemoveMember() | TransferLeadership():
-                pass
             case Ack() | Fail() | Requeue() | Extend() as call:
                 reply = operation.reply
                 outcomes = reply.items if isinstance(reply, Settled) else []
@@ -114,6 +108,8 @@ class Timeline:
                     may = operation.may_have_happened
                     settling = Settling(operation, _KINDS[type(call)], item, outcome, may)
                     self._settlings.append(settling)
+            case _:
+                pass  # Of members, settings, options and lists: other checks judge these.
 
     def _sort_creation(self, creation: Creation) -> None:
         task = self.task(creation.new.id)

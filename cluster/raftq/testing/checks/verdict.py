@@ -37,5 +37,7 @@ class Bounds:
     """How soon after that a command must succeed."""
     quick_ms: float = 5.0
     """A call that was answered sooner was tried once: the pause before a second try is longer."""
+    other_queues: frozenset[str] = frozenset()
+    """Queues that are used by clients whose calls are not in the history."""
     call_life_ms: float = inf
     """No copy of a call is alive in the cluster or the network for longer than this."""

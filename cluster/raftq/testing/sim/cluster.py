@@ -5,10 +5,12 @@ import gc
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
 from raftq.protocol.errors import StorageError
 from raftq.testing.checks import Bounds, Violation, check_all
+from raftq.testing.checks.task_model import check_moves
 from raftq.testing.history import History
 from raftq.testing.sim.clients import (
     ClientMachine,
@@ -23,6 +25,7 @@ from raftq.testing.sim.clients import (
 )
 from raftq.testing.sim.disk import ProcessFiles
 from raftq.testing.sim.loop import Clock, Process, new_process
+from raftq.testing.sim.model_clients import MODEL_QUEUES, ModelClients
 from raftq.testing.sim.network import HostNetwork, SimNetwork
 from raftq.testing.sim.node import NATIVE_PORT, NodeSettings, SimNode
 from raftq.testing.sim.observer import RIGHT_CLOCKS_MS, Observer, patches
@@ -84,6 +87,7 @@ class SimCluster:
         self.history = History(lambda: self.world.now_ms)
         self.observer = Observer(self.world, plan.wall_error_ms)
         self.known = KnownTasks()
+        self.model = ModelClients()
         self.wall_error_ms = plan.wall_error_ms
         self.violations: list[Violation] = []
         self.files_of: dict[str, ProcessFiles] = {}
@@ -168,9 +172,12 @@ class SimCluster:
             healed_at_ms=healed_at * 1_000,
             recovery_ms=RECOVERY_SECONDS * 1_000,
             quick_ms=4.5,
+            other_queues=frozenset(MODEL_QUEUES),
         )
         self.violations += self.observer.violations
         self.violations += self.observer.words.judge(self.observer.facts.events)
+        moves = self.observer.moves_in_order()
+        self.violations += islice(check_moves(moves, self.model.tasks), 3)
         try:
             self.violations += check_all(self.history, self.observer.facts, bounds)
         except StorageError as error:

@@ -11,6 +11,7 @@ from raftq.consensus.peers.tcp_links import TcpLinks
 from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
 from raftq.core.applied import Applied
+from raftq.core.applied import Event as MovedTasks
 from raftq.node.disk_watch import DiskWatch
 from raftq.node.process import cluster_status
 from raftq.node.settings import NodeConfig
@@ -57,7 +58,7 @@ class Watcher(Protocol):
 
     def after_tick(self) -> None: ...
     def before_entry(self) -> None: ...
-    def after_entry(self, index: int, entry: bytes) -> None: ...
+    def after_entry(self, index: int, entry: bytes, moves: list[MovedTasks]) -> None: ...
 
 
 class ObservedReplica(RaftReplica):
@@ -77,7 +78,7 @@ class ObservedReplica(RaftReplica):
             return super().on_entry(index, entry)
         watcher.before_entry()
         applied = super().on_entry(index, entry)
-        watcher.after_entry(index, entry)
+        watcher.after_entry(index, entry, applied.events)
         return applied
 
 

@@ -1,6 +1,6 @@
 """Watches every node each time that it has done something, and keeps facts for the checks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
@@ -11,12 +11,14 @@ from raftq.consensus.raft.engine import Engine
 from raftq.consensus.raft.members import MemberList
 from raftq.consensus.raft.probation import Memory
 from raftq.consensus.raft.raft_log import RaftLog
+from raftq.core.applied import Event as MovedTasks
 from raftq.core.machine import Machine
 from raftq.core.state import State
 from raftq.core.task import Task
 from raftq.protocol.errors import CorruptRecord
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
 from raftq.testing.checks import Violation
+from raftq.testing.checks.task_model import Move
 from raftq.testing.facts import (
     AppliedEntry,
     ClusterFacts,
@@ -35,7 +37,7 @@ from raftq.testing.sim.world import WALL_AT_MS, World
 RIGHT_CLOCKS_MS: Final = 50.0
 """The most by which wall time is wrong, either way, where a scenario sets no clock wrong."""
 Inside: TypeAlias = Any
-"""Production objects, seen from the patches: they reach into private parts on purpose."""
+"""Production objects, of which the observer sees private parts on purpose."""
 _GRACE_MS: Final = GRACE_MS * 0.95
 """The true time, at least, of a leader's grace period: its clock may run 2 % fast."""
 _SEEN_EVERY_SECONDS: Final = 0.25
@@ -58,6 +60,14 @@ class Observer:
         """What no record shows."""
         self.watches: dict[str, NodeWatch] = {}
         self.words = Words()
+        self.moves: dict[int, list[MovedTasks]] = {}
+        """What became of tasks, by log index; the same on every node."""
+
+    def moves_in_order(self) -> Iterator[Move]:
+        """Yield what became of each task, in the order of the log."""
+        for index, moved in sorted(self.moves.items()):
+            for state, queue, ids in moved:
+                yield from (Move(index, state, queue, task_id) for task_id in ids)
 
     def on_started(self, node: SimNode) -> None:
         """Watch a node's new process."""
@@ -88,10 +98,10 @@ class Observer:
             text = f"an entry was stamped {behind_ms:.0f} ms behind (at {self.world.now_ms:.1f} ms)"
             self._violate("time-behind", text)
 
-    def on_clocks(self, known: int, majority: int) -> None:
-        """A leader stamps an entry: not before it knows the clocks of a majority."""
+    def on_clocks(self, node: str, known: int, majority: int) -> None:
+        """A node begins to answer as a leader: not before it knows the clocks of a majority."""
         if known < majority:
-            text = f"an entry was stamped by {known} of {majority} clocks"
+            text = f"{node} leads, and knows {known} of {majority} clocks"
             self._violate("unheard", f"{text} (at {self.world.now_ms:.1f} ms)")
 
     def on_cut(self, log: RaftLog, position: int) -> None:
@@ -263,13 +273,16 @@ class NodeWatch:
         elif self._led_since is None:
             self._led_since = self._world.now_ms, self.replica.machine.lease_now_ms
             self._observer.on_leading(self.replica)
+            clock: Inside = self.replica.parts.clock
+            self._observer.on_clocks(self._node, 1 + len(clock._heard), clock._majority())
 
     def before_entry(self) -> None:
         """Notice a snapshot that came before the next entry."""
         self._notice_snapshot(self.replica.parts.engine.applied_index)
 
-    def after_entry(self, index: int, entry: bytes) -> None:
+    def after_entry(self, index: int, entry: bytes, moves: list[MovedTasks]) -> None:
         """Record an applied entry."""
+        self._observer.moves.setdefault(index, moves)
         parts = self.replica.parts
         log = parts.log
         held = log.first_index <= index <= log.last_index
@@ -348,8 +361,7 @@ def patches(observer: Observer) -> list[Patch]:
         observer.on_expired(task)
         expire(state, task)
 
-    def watched_stamp(clock: Inside) -> tuple[int, int]:
-        observer.on_clocks(1 + len(clock._heard), clock._majority())
+    def watched_stamp(clock: LeaderClock) -> tuple[int, int]:
         stamped = stamp(clock)
         observer.on_stamp(stamped[1])
         return stamped

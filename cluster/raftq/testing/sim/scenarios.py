@@ -13,6 +13,7 @@ from raftq.testing.sim import (
     clock_trials,
     member_trials,
     memberships,
+    model_trials,
     moment_trials,
     payload_trials,
     schedule_trials,
@@ -375,6 +376,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "nodes are added, removed, replaced and emptied",
         memberships.membership,
         Plan(seconds=8.0, settings=replace(_BUSY_LOG, snapshot_entries=120)),
+    ),
+    "task-model": Scenario(
+        "tasks with every option, while leaders die", model_trials.task_model, _PLAN
     ),
     "schedules": Scenario(
         "something happens to the leader at most ticks of schedules",
