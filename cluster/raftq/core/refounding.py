@@ -31,4 +31,6 @@ def refound(state: State, cluster_id: str) -> None:
         task.released_by = None
     state.hash = state_hash
     state.events.clear()
+    for name in state.became_ready:  # A queue that gained tasks may lack a token for them.
+        state.wake_later(state.queues[name])
     state.became_ready.clear()

@@ -6,7 +6,14 @@ from tests.unit.core.test_dump import varied
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import FoundCluster, Founded, TaskState
+from raftq.protocol.messages import (
+    FoundCluster,
+    Founded,
+    QueueChanges,
+    Rate,
+    SetQueue,
+    TaskState,
+)
 
 NEW = "00000000000000000000000000000007"
 
@@ -76,6 +83,18 @@ def test_two_clusters_of_one_backup_grant_different_tokens() -> None:
     one = {lease.token for lease in refounded(driver, f"{2**100 + 5:032x}").lease(29)}
     two = {lease.token for lease in refounded(driver, f"{2**100 + 10**6:032x}").lease(29)}
     assert len(one) == len(two) == 29 and not one & two
+
+
+def test_who_waits_for_a_held_task_is_told_when_its_queue_has_a_token() -> None:
+    driver = Driver()
+    driver.one(SetQueue("q", QueueChanges(rate=Rate(1, 60_000))))
+    driver.enqueue(1)
+    driver.lease()
+    new = refounded(driver)
+    assert new.machine.ready_count("q") == 0, "its token was used in the old cluster"
+    assert new.pass_wall_ms(59_999).ready == []
+    assert new.pass_wall_ms(1).ready == ["q"]
+    assert new.lease_numbers() == [1]
 
 
 def test_three_hundred_restores_stay_exact_in_json() -> None:
