@@ -10,7 +10,7 @@ not measured; nothing here fails because of a figure.
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from raftq.cli.bench.report import short
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "internals" / "performance.md"
 FOLDER: Final = PAGE.with_suffix("")
+_FRAMEWORK: Final = "framework"
 PICTURE: Final = f"{FOLDER.name}/curves.png"
 """As the page links to it."""
 RUNS: Final[dict[str, tuple[str, ...]]] = {
@@ -29,6 +30,7 @@ RUNS: Final[dict[str, tuple[str, ...]]] = {
     "curves": (*(word for curve in CURVES for word in ("--case", curve.name)), "--seconds", "2"),
     "many-tasks": ("--case", "backlog", "--rounds", "1", "--tasks", "5000000"),
     "large-payloads": ("--case", "backlog", "--rounds", "1", "--payload-bytes", "4096"),
+    _FRAMEWORK: ("--framework",),
 }
 """Name of a kept run → what `raftq bench` was given."""
 
@@ -42,7 +44,8 @@ class Goal:
         limit: The value to reach.
         case, what: Names a figure.
         unit: Of limit and figure.
-        peers: The best replicated peer, and in brackets single-node Redis with fsync.
+        peers: The best replicated peer, and in brackets single-node Redis with fsync; of the
+            framework, the best peer on single-node Redis.
         run: Whose figure it is.
     """
 
@@ -161,6 +164,29 @@ GOALS: Final = (
     ),
     Goal("idle cluster, CPU of the leader", 1, "idle", "CPU of the leader", "% of a core"),
     Goal("idle cluster, CPU of a follower", 1, "idle", "CPU of the follower", "% of a core"),
+    Goal(
+        "a backlog of tasks of an App, drained by one worker process, async tasks",
+        *(10_000, "worker-backlog", "rate, async tasks", "/s"),
+        "Dramatiq 5,160 with two processes; Celery 490 to 910",
+        run="framework",
+    ),
+    Goal(
+        "the same, sync tasks",
+        *(10_000, "worker-backlog", "rate, sync tasks", "/s"),
+        "the same",
+        run="framework",
+    ),
+    Goal(
+        "enqueue, run, wait for the result, one caller process, one worker process",
+        *(5_000, "worker-end-to-end", "rate", "/s"),
+        "1,570",
+        run="framework",
+    ),
+    Goal(
+        "enqueue by 32 callers, async rate to blocking rate",
+        *(1.5, "blocking-enqueue", "async rate to blocking rate", "x"),
+        run="framework",
+    ),
 )
 
 
@@ -170,7 +196,10 @@ GOALS: Final = (
 def page(text: str, records: Mapping[str, Record]) -> str:
     """Return the page with its tables written anew; all else in it stays."""
     for name, table in {
-        "goals": _goals(records),
+        "goals": _goals(
+            records, "best replicated peer", (run for run in RUNS if run != _FRAMEWORK)
+        ),
+        "framework": _goals(records, "best peer", [_FRAMEWORK]),
         "costs": _costs(records),
         "curves": _curves(records),
         "all figures": _figures(records),
@@ -191,9 +220,10 @@ def kept_records() -> dict[str, Record]:
     return {name: read_record(path) for name, path in paths.items() if path.exists()}
 
 
-def _goals(records: Mapping[str, Record]) -> str:
-    text = _head("what", "goal", "measured", "spread", "n", "met", "best replicated peer")
-    for goal in GOALS:
+def _goals(records: Mapping[str, Record], peers: str, runs: Iterable[str]) -> str:
+    text = _head("what", "goal", "measured", "spread", "n", "met", peers)
+    wanted = set(runs)
+    for goal in (each for each in GOALS if each.run in wanted):
         figure = _find(records, goal.run, goal.case, goal.what)
         if figure is None:
             text += _row(goal.text, goal.limit_text(), "not measured", "", "", "", goal.peers)
@@ -213,10 +243,11 @@ def _goals(records: Mapping[str, Record]) -> str:
 def _costs(records: Mapping[str, Record]) -> str:
     who = ("leader", "follower", "all nodes", "clients")
     text = _head("µs of CPU for each task", *who)
-    for case in dict.fromkeys(figure.case for figure in _figures_of(records, "standard")):
-        found = [_find(records, "standard", case, f"CPU, {each}") for each in who]
-        if any(found):
-            text += _row(f"`{case}`", *(short(each.value) if each else "" for each in found))
+    for run in ("standard", _FRAMEWORK):
+        for case in dict.fromkeys(figure.case for figure in _figures_of(records, run)):
+            found = [_find(records, run, case, f"CPU, {each}") for each in who]
+            if any(found):
+                text += _row(f"`{case}`", *(short(each.value) if each else "" for each in found))
     return text
 
 

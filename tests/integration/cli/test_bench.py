@@ -16,11 +16,14 @@ from raftq.cli.bench.backlog import fill, make_room
 from raftq.cli.bench.cases import CASES
 from raftq.cli.bench.curves import offered_load, payload_bytes, waiting_tasks
 from raftq.cli.bench.failover import measure_gap
+from raftq.cli.bench.framework import worker_backlog
 from raftq.cli.bench.stage import Scale, Stage, opened_stage
 from raftq.cli.bench.stalls import probing
+from raftq.cli.bench.worker_process import running_worker
 from raftq.cli.local_cluster import LocalCluster, NodeProcess
 from raftq.cli.shapes import SHAPES
 from raftq.client import AsyncClient, LeasedTask
+from raftq.worker.supervision.settings import Settings
 
 TINY = (
     *("--rounds", "1", "--seconds", "0.3", "--tasks", "500", "--disturbances", "1"),
@@ -50,12 +53,23 @@ FIGURES = {
         *("longest stall, snapshot and compaction", "longest stall, catch-up"),
         "longest stall, node that catches up",
     },
+    "worker-backlog": {
+        f"{what}, {kind} tasks"
+        for what in ("rate", "CPU of the worker", "CPU of all nodes")
+        for kind in ("async", "sync")
+    },
+    "worker-end-to-end": {*TIMED_RATES, "CPU of the worker"},
+    "blocking-enqueue": {
+        *("rate, async", "rate, blocking", "async rate to blocking rate"),
+        *("CPU of the client, async", "CPU of the client, blocking"),
+    },
 }
 AT_ONCE = (
     ("enqueue-1", "enqueue-128", "enqueue-batched", "paced"),
     ("life-cycle", "life-cycle-batched", "idle"),
     ("leader-killed", "leader-hangs"),
     ("backlog",),
+    ("worker-backlog", "worker-end-to-end", "blocking-enqueue"),
 )
 
 
@@ -127,6 +141,19 @@ def test_a_profile_shows_leader_follower_and_clients_and_keeps_their_stacks(tmp_
     assert "raftq/server/" in (kept / "enqueue-128-leader.folded").read_text()
     assert "raftq/consensus/" in (kept / "enqueue-128-follower.folded").read_text()
     assert "raftq/client/" in (kept / "enqueue-128-clients.folded").read_text()
+
+
+def test_a_profile_of_a_worker_shows_its_loop_and_the_loop_of_its_tasks(tmp_path: Path) -> None:
+    data, kept = tmp_path / "data", tmp_path / "stacks"
+    data.mkdir()
+    words = ("bench", *TINY, "--case", "worker-backlog", "--folder", str(data))
+    ended = raftq_inside(*words, "--seconds", "1", "--profile", str(kept))
+    assert ended.code == 0, ended.err
+    roles = {each["role"] for each in json.loads(ended.out)["functions"]}
+    assert roles == {"leader", "follower", "clients", "workers"}
+    stacks = (kept / "worker-backlog-workers.folded").read_text()
+    assert "raftq/worker/loop.py" in stacks
+    assert "threading.py:Thread._bootstrap;" in stacks and "raftq/worker/performing.py" in stacks
 
 
 def test_a_run_that_is_ended_stops_its_nodes_and_removes_their_data(tmp_path: Path) -> None:
@@ -267,6 +294,40 @@ def test_a_backlog_at_the_limit_makes_room_for_the_tasks_that_bring_a_snapshot(
     assert make_room(stage, queue) == 30
     asked = ("queue", queue, "--json", "--address", stage.cluster.addresses)
     assert json.loads(raftq_inside(*asked).out)["counts"]["ready"] == stage.scale.tasks - 30
+
+
+def test_a_worker_process_that_cannot_work_is_no_figure(
+    stage: Stage, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(target="raftq.cli.bench.app:missing")
+    with (
+        pytest.raises(RuntimeError, match="did not become ready"),
+        running_worker(settings, stage.cluster.addresses),
+    ):
+        pass
+    assert "missing" in capfd.readouterr().err
+
+
+def test_a_worker_process_ends_with_its_measurement_whatever_happens(stage: Stage) -> None:
+    seen: list[int] = []
+    settings = Settings(target="raftq.cli.bench.app:app", log_level="warning")
+    with running_worker(settings, stage.cluster.addresses) as process:
+        seen.append(process)
+    with (
+        pytest.raises(RuntimeError, match="the case failed"),
+        running_worker(settings, stage.cluster.addresses) as process,
+    ):
+        seen.append(process)
+        raise RuntimeError("the case failed")
+    assert [each for each in seen if Path(f"/proc/{each}").exists()] == []
+
+
+def test_a_worker_that_does_not_come_to_the_end_of_its_backlog_is_no_figure(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftq.cli.bench.framework._PATIENCE_SECONDS", 0.0)
+    with pytest.raises(RuntimeError, match="end of its backlog"):
+        worker_backlog(stage, "worker-backlog")
 
 
 @pytest.mark.parametrize("role", ["enqueue", "pace"])

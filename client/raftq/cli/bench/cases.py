@@ -7,6 +7,7 @@ from typing import Final
 from raftq.cli.bench.backlog import backlog
 from raftq.cli.bench.failover import hung_leaders, killed_leaders
 from raftq.cli.bench.figures import Sample
+from raftq.cli.bench.framework import blocking_enqueue, worker_backlog, worker_end_to_end
 from raftq.cli.bench.pacing import idle, paced
 from raftq.cli.bench.stage import Stage
 from raftq.cli.bench.throughput import enqueues, life_cycles
@@ -22,6 +23,7 @@ class Case:
         measure: Measures it once; is given the stage and the name.
         is_long: Whether it is measured in the first round only, unless it was asked for.
         hurts_leader: Whether it needs other nodes to take over, and a leader that may be killed.
+        is_framework: Whether it runs Apps; measured only when it was asked for.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Case:
     measure: Callable[[Stage, str], list[Sample]]
     is_long: bool = False
     hurts_leader: bool = False
+    is_framework: bool = False
 
 
 CASES: Final = (
@@ -76,6 +79,24 @@ CASES: Final = (
         "many waiting tasks: memory, disk, stalls, restart, drain",
         backlog,
         is_long=True,
+    ),
+    Case(
+        "worker-backlog",
+        "one worker process drains tasks of an App that do nothing: first async, then sync ones",
+        worker_backlog,
+        is_framework=True,
+    ),
+    Case(
+        "worker-end-to-end",
+        "one process enqueues such tasks and waits for their results, one worker process runs them",
+        worker_end_to_end,
+        is_framework=True,
+    ),
+    Case(
+        "blocking-enqueue",
+        "enqueue of an App's task, 32 callers: in threads, then in one asynchronous program",
+        blocking_enqueue,
+        is_framework=True,
     ),
 )
 """In the order in which they run."""

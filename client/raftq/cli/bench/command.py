@@ -13,6 +13,14 @@ def bench(
     case: Annotated[
         list[str] | None, typer.Option(help="Only this one; may be repeated. See --list.")
     ] = None,
+    framework: Annotated[
+        bool,
+        typer.Option(
+            "--framework",
+            help="The cases that run an App's tasks, with worker processes; no others but those "
+            "that `--case` names.",
+        ),
+    ] = False,
     names: Annotated[bool, typer.Option("--list", help="Print the cases.")] = False,
     nodes: Annotated[int, typer.Option(help="Nodes of each cluster: 1, 3 or 5.")] = 3,
     rounds: Annotated[
@@ -55,8 +63,8 @@ def bench(
     profile: Annotated[
         Path | None,
         typer.Option(
-            help="Run each case once and print where leader, follower and clients use CPU; their "
-            "stacks go into this folder, one a line, as flame graph programs read them."
+            help="Run each case once and print where leader, follower, clients and workers use "
+            "CPU; their stacks go into this folder, one a line, as flame graph programs read them."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -73,7 +81,14 @@ def bench(
         print_names(as_json=as_json)
         return
     scale = Scale(nodes, seconds, disturbances, tasks, payload_bytes, _settings(setting or []))
-    request = Request(case or [], rounds, scale, folder or Path.cwd(), has_curves=plot is not None)
+    request = Request(
+        case or [],
+        rounds,
+        scale,
+        folder or Path.cwd(),
+        has_curves=plot is not None,
+        is_framework=framework,
+    )
     raise_keyboard_interrupts()
     try:
         if profile:

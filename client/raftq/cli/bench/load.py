@@ -9,9 +9,9 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from raftq.cli.bench.figures import percentile
 from raftq.client import AckItem, AsyncClient, LeasedTask, RaftqError
@@ -33,7 +33,7 @@ class Load:
     """What one load process does.
 
     Attributes:
-        role: A name in `_ROLES`.
+        role: What it does, as the program calls it: a name in `_ROLES`.
         queue: Where tasks go or come from.
         seconds: How long it goes on, if `tasks` does not say how far; consumers also wait for
             tasks so long.
@@ -43,6 +43,7 @@ class Load:
         payload_bytes: Of each task.
         rate: Tasks a second that are offered; for `pace`.
         name: The worker's.
+        module: The program that knows the role.
     """
 
     role: str
@@ -54,6 +55,7 @@ class Load:
     payload_bytes: int = 256
     rate: int = 0
     name: str = "bench"
+    module: str = "raftq.cli.bench.load"
 
 
 @dataclass(slots=True)
@@ -193,7 +195,8 @@ async def receive(run: LoadRun) -> None:
             run.ended_at = time.monotonic()
 
 
-_ROLES: Final[dict[str, Callable[[LoadRun], Awaitable[None]]]] = {
+Role: TypeAlias = Callable[[LoadRun], Awaitable[None]]
+_ROLES: Final[dict[str, Role]] = {
     "enqueue": enqueue,
     "consume": consume,
     "pace": pace,
@@ -201,7 +204,7 @@ _ROLES: Final[dict[str, Callable[[LoadRun], Awaitable[None]]]] = {
 }
 
 
-async def perform(addresses: str, load: Load) -> Outcome:
+async def perform(addresses: str, load: Load, role: Role) -> Outcome:
     """Connect, wait for the word, do the load."""
     async with AsyncClient(addresses, timeout=_CALL_SECONDS, name=load.name) as client:
         await client.cluster()
@@ -210,20 +213,20 @@ async def perform(addresses: str, load: Load) -> Outcome:
             sys.exit("nobody waits for this load any more")
         cpu = time.process_time()
         run = LoadRun(client, load)
-        await _ROLES[load.role](run)
+        await role(run)
         used = time.process_time() - cpu
     times = run.latencies_ms or [0.0]
     p50, p99 = percentile(times, 50), percentile(times, 99)
     return Outcome(run.tasks, run.began_at, run.ended_at, used, p50, p99)
 
 
-def main() -> None:
-    """Do the load that the command line describes."""
+def main(roles: Mapping[str, Role] = _ROLES) -> None:
+    """Do the load that the command line describes, with one of these roles."""
     addresses, text = sys.argv[1:]
     load = Load(**json.loads(text))
     failures: list[Exception] = []
     try:
-        print(json.dumps(asdict(asyncio.run(perform(addresses, load)))))
+        print(json.dumps(asdict(asyncio.run(perform(addresses, load, roles[load.role])))))
     except* RaftqError as errors:  # Alone, or in the group of one of several tasks.
         failures += errors.exceptions
     if failures:

@@ -38,6 +38,8 @@ class Request:
     folder: Path
     has_curves: bool = False
     """Whether curves are wanted though none is named."""
+    is_framework: bool = False
+    """Whether the cases that run Apps are wanted, and no others unless they are named."""
 
 
 def measured(request: Request) -> Record:
@@ -119,7 +121,7 @@ def _chosen(request: Request) -> tuple[list[Case], list[Curve]]:
             raise RequestRefused(f"there is no case {name!r}; `raftq bench --list` prints them")
     if not request.folder.is_dir():
         raise RequestRefused(f"folder is {request.folder}, which is no folder")
-    cases = [each for each in CASES if not request.names or each.name in request.names]
+    cases = [each for each in CASES if _is_wanted(each, request)]
     curves = [each for each in CURVES if each.name in request.names]
     if request.has_curves and not curves:
         curves = list(CURVES)
@@ -129,6 +131,14 @@ def _chosen(request: Request) -> tuple[list[Case], list[Curve]]:
             raise RequestRefused(f"{hurting[0].name} needs three nodes or more")
         cases = [each for each in cases if each not in hurting]
     return cases, curves
+
+
+def _is_wanted(case: Case, request: Request) -> bool:
+    if request.is_framework and case.is_framework:
+        return True
+    if request.names or request.is_framework:
+        return case.name in request.names
+    return not case.is_framework
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`raftq bench --profile`: where leader, follower and clients use CPU in each case."""
+"""`raftq bench --profile`: where leader, follower, clients and workers use CPU in each case."""
 
 import tempfile
 from collections import Counter
@@ -21,7 +21,7 @@ class Hot:
 
     Attributes:
         case: The name of the case.
-        role: `leader`, `follower` or `clients`.
+        role: `leader`, `follower`, `clients` or `workers`.
         function: Where it is, and its name.
         own: Percent in the function itself, and the compiled code that it calls.
         total: Percent in it and all that it calls.
@@ -55,9 +55,12 @@ def profile_case(case: Case, scale: Scale, data: Path, kept: Path) -> list[Hot]:
             "leader": [process for node, process in nodes if node is leader],
             "follower": [process for node, process in nodes if node is not leader],
             "clients": stage.load_processes,
+            "workers": stage.worker_processes,
         }
         found: list[Hot] = []
         for role, ids in processes.items():
+            if not ids:
+                continue
             stacks = read_stacks(Path(samples, f"{each}.folded") for each in ids)
             kept.mkdir(parents=True, exist_ok=True)
             (kept / f"{case.name}-{role}.folded").write_text(

@@ -15,7 +15,6 @@ from raftq.cli.bench.load import READY, Load, Outcome
 from raftq.cli.interrupts import interrupts_held
 from raftq.cli.local_cluster import NODE_PROGRAM, LocalCluster, NodeProcess
 
-_LOAD: Final = ("-m", "raftq.cli.bench.load")
 _SAMPLED: Final = ("-m", "raftq.cli.bench.sampler")
 
 
@@ -100,10 +99,12 @@ class Stage:
     def __init__(self, cluster: LocalCluster, scale: Scale, samples: Path | None = None) -> None:
         self.cluster = cluster
         self.scale = scale
-        self._samples = samples
+        self.samples = samples
         self._queues = 0
         self.load_processes: list[int] = []
         """The ids of all load processes so far."""
+        self.worker_processes: list[int] = []
+        """The ids of all worker processes so far, which cases start."""
 
     def new_queue(self) -> str:
         """Return the name of a queue that is empty."""
@@ -127,11 +128,11 @@ class Stage:
         """
         leader = self.cluster.wait_leader()
         with self._started(loads) as started:
-            before = self._cpu_of_nodes()
+            before = self.cpu_of_nodes()
             for process in started:
                 _say(process, "go\n")
             outcomes = [_outcome(process) for process in started]
-            after = self._cpu_of_nodes()
+            after = self.cpu_of_nodes()
         used = {node: after[node] - before[node] for node in after if node in before}
         followers = tuple(used[node] for node in used if node != leader.id)
         clients = sum(outcome.cpu_seconds for outcome in outcomes)
@@ -145,17 +146,18 @@ class Stage:
             if node.process is not None and node.is_running
         ]
 
-    def _cpu_of_nodes(self) -> dict[str, float]:
+    def cpu_of_nodes(self) -> dict[str, float]:
+        """Return the CPU seconds that each node has used so far."""
         return {node.id: processes.cpu_seconds(process) for node, process in self.running()}
 
     @contextmanager
     def _started(self, loads: Sequence[Load]) -> Generator[list[subprocess.Popen[str]]]:
         """Start load processes and wait until each is connected; leave none behind."""
-        program = _LOAD if self._samples is None else (*_SAMPLED, str(self._samples), _LOAD[1])
+        program = ("-m",) if self.samples is None else (*_SAMPLED, str(self.samples))
         started: list[subprocess.Popen[str]] = []
         try:
             for load in loads:
-                words = [*program, self.cluster.addresses, json.dumps(asdict(load))]
+                words = [*program, load.module, self.cluster.addresses, json.dumps(asdict(load))]
                 with interrupts_held():
                     started.append(_start([sys.executable, *words]))
             self.load_processes += [process.pid for process in started]

@@ -28,6 +28,14 @@ def burn():
 def main():
     burn()
 """
+THREADED = """
+import threading
+
+def main():
+    thread = threading.Thread(target=burn)
+    thread.start()
+    thread.join()
+"""
 
 
 def burn(cpu_seconds: float) -> None:
@@ -129,6 +137,18 @@ def test_a_program_is_sampled_where_it_uses_cpu(tmp_path: Path) -> None:
     first = hottest("case", "clients", stacks)[0]
     assert first.function.endswith("burning.py:burn") and first.own > 90
     assert all(stack.split(";")[0].endswith("burning.py:main") for stack in stacks)
+
+
+def test_a_sample_is_of_the_thread_that_uses_cpu(tmp_path: Path) -> None:
+    (tmp_path / "threaded.py").write_text(BURN + THREADED)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "raftq.cli.bench.sampler", str(tmp_path), "threaded"],
+        cwd=tmp_path,
+    )
+    assert process.wait(30) == 0
+    stacks = read_stacks([tmp_path / f"{process.pid}.folded"])
+    first = hottest("case", "workers", stacks)[0]
+    assert first.function.endswith("threaded.py:burn") and first.own > 90
 
 
 def test_own_and_total_are_parts_of_all_samples() -> None:

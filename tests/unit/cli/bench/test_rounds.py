@@ -32,7 +32,11 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert list(folder.iterdir()) == [], "each has a folder of its own"
         yield Stage(LocalCluster(folder / "cluster"), scale)
 
-    cases = [Case("short", "", sample), Case("long", "", sample, is_long=True)]
+    cases = [
+        Case("short", "", sample),
+        Case("long", "", sample, is_long=True),
+        Case("app", "", sample, is_framework=True),
+    ]
     monkeypatch.setattr("raftq.cli.bench.measure.CASES", cases)
     monkeypatch.setattr("raftq.cli.bench.measure.CURVES", [Curve("curve", "", points)])
     monkeypatch.setattr("raftq.cli.bench.measure.opened_stage", no_stage)
@@ -55,6 +59,22 @@ def test_rounds_are_interleaved_and_long_cases_measured_once(
 def test_what_is_named_is_measured_in_every_round(order: list[str], tmp_path: Path) -> None:
     measured(Request(["long", "curve"], 2, Scale(), tmp_path))
     assert order == ["long", "curve", "long", "curve"]
+
+
+@pytest.mark.parametrize(
+    ("names", "is_framework", "expected"),
+    [
+        ([], False, ["short", "long"]),
+        ([], True, ["app"]),
+        (["app"], False, ["app"]),
+        (["short"], True, ["short", "app"]),
+    ],
+)
+def test_cases_that_run_apps_are_measured_only_when_asked_for(
+    names: list[str], is_framework: bool, expected: list[str], order: list[str], tmp_path: Path
+) -> None:
+    measured(Request(names, 1, Scale(), tmp_path, is_framework=is_framework))
+    assert order == expected
 
 
 def test_a_plot_brings_all_curves_with_it(order: list[str], tmp_path: Path) -> None:
