@@ -1,7 +1,7 @@
 """Runs a module's `main` and notes where it uses CPU: `python -m …sampler FOLDER MODULE …`.
 
-A timer of consumed CPU time interrupts the program; of its threads, the one that has used most of it
-is looked at, and what it does is one sample. Time inside compiled code counts for the line that
+A timer of consumed CPU time interrupts the program; of its threads, the one that has used most of
+it is looked at, and what it does is one sample. Time inside compiled code counts for the line that
 called it. At the end `FOLDER/PID.folded` has one line for each stack, `outermost;…;innermost
 COUNT`, which flame graph programs read.
 """
