@@ -35,7 +35,7 @@ def pass_gates(world: World, task: SlowTask, first: int, *, is_back: bool = Fals
 
     One that came back stands before those that did not.
     """
-    if first <= 1 and task.is_unconfirmed:
+    if first <= 1 and task.is_unconfirmed and task.home_queue is None:
         change(world, task, BLOCKED, "unconfirmed")
     elif first <= 2 and task.waits_for and task.home_queue is None:
         change(world, task, BLOCKED, "parents")
