@@ -186,12 +186,12 @@ class Executor:
         state = self._state
         count = len(granted) + min(state.room(queue), command.count - len(granted))
         payload_bytes = sum([lease.payload_bytes for lease in granted])
-        parked = 0
+        passed_over = 0
         while len(granted) < count and queue.ready:
             task = state.tasks.get(queue.first())
-            if task.extras is not None and state.park(queue, task):
-                parked += 1
-                if parked >= limits.PARKED_PER_COMMAND_MAX:
+            if task.extras is not None and (state.drop_expired(task) or state.park(queue, task)):
+                passed_over += 1
+                if passed_over >= limits.PARKED_PER_COMMAND_MAX:
                     state.became_ready[queue.name] = None  # To be asked again.
                     break
                 continue
@@ -202,6 +202,8 @@ class Executor:
             granted.append(_granted(task, command.lease_ms))
         if queue.settings.rate is not None:
             state.wake_later(queue)
+        if state.over:
+            state.tell_children()
 
     # ------------------------------------------------------------ settle
 

@@ -20,6 +20,7 @@ from raftq.core.task import (
     Settling,
     Task,
 )
+from raftq.protocol import limits
 
 
 class State(Ends):
@@ -214,23 +215,50 @@ class State(Ends):
     # ------------------------------------------------------------ time
 
     def advance(self, lease_advance_ms: int, wall_at_ms: int) -> None:
-        """Move both clocks and do what has fallen due, in a fixed order."""
+        """Move both clocks and do what has fallen due, in a fixed order.
+
+        Of each kind so many at most: who waits for the rest is served by the next entries, which
+        are proposed as long as anything is due.
+        """
         self.lease_now_ms += lease_advance_ms
         self.wall_now_ms = max(self.wall_now_ms, wall_at_ms)
         while (expired := self.leases.pop_due(self.lease_now_ms)) is not None:
             self._expire(expired)
         if self.ends.live:
-            while (waiting := self.ends.pop_due(self.wall_now_ms)) is not None:
-                self._time_is_up(waiting)
-        while sequence := self.scheduled.pop_due(self.wall_now_ms):
+            self._pass_ends()
+        started = 0
+        while started < limits.DUE_PER_ENTRY_MAX and (
+            sequence := self.scheduled.pop_due(self.wall_now_ms)
+        ):
             self._start(sequence)
+            started += 1
         if self.limit_keys.wakes or self.wakes.heap or self.unique_keys.ends:
             self._pass_limits()
         if self.over:
             self.tell_children()
-        while (old := self.outcomes.pop_old(self.wall_now_ms)) is not None:
+        forgotten = 0
+        while forgotten < limits.DUE_PER_ENTRY_MAX and (
+            old := self.outcomes.pop_old(self.wall_now_ms)
+        ):
             self._forget(old)
+            forgotten += 1
         self.requests.forget_silent(self.lease_now_ms)
+
+    def _pass_ends(self) -> None:
+        for _ in range(limits.DUE_PER_ENTRY_MAX):
+            waiting = self.ends.pop_due(self.wall_now_ms)
+            if waiting is None:
+                return
+            self._time_is_up(waiting)
+
+    def drop_expired(self, task: Task) -> bool:
+        """Let a ready task expire whose time was up before its turn to do so came; tell whether."""
+        extras = task.extras
+        if extras is None or not 0 < extras.expires_at_ms <= self.wall_now_ms:
+            return False
+        self.take_out(task)
+        self.end(task, EXPIRED)
+        return True
 
     def _pass_limits(self) -> None:
         while (key := self.limit_keys.due(self.wall_now_ms)) is not None:

@@ -62,6 +62,9 @@ TASKS_LOOKED_AT_MAX: Final = 20_000
 """Tasks that one sweep or page looks at: it is done in one turn of the loop."""
 PARKED_PER_COMMAND_MAX: Final = 1_000
 """Tasks that one command parks at their limit keys, or lets on from there."""
+DUE_PER_ENTRY_MAX: Final = 5_000
+"""Tasks that one log entry starts because their time has come; as many that it lets expire, and as
+many that it forgets. The next entries go on."""
 BACKOFF_MS_MAX: Final = 30 * DAY_MS
 CRASHES_MAX_LIMIT: Final = 1_000
 RESULT_TTL_MS_MAX: Final = 30 * DAY_MS

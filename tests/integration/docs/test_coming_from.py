@@ -108,6 +108,6 @@ def test_the_numbers_of_the_pages_are_the_real_ones(peer: str) -> None:
     assert "after ten" in page and limits.CRASHES_MAX == 10
     assert "an hour" in page and limits.RESULT_RETENTION_MS == limits.HOUR_MS
     assert "ne second at first, then twice as long" in page
-    assert DEFAULT_BACKOFF == Backoff(1_000, BackoffKind.EXPONENTIAL)
+    assert Backoff(1_000, BackoffKind.EXPONENTIAL) == DEFAULT_BACKOFF
     if peer != "celery":
         assert "30 s" in page and limits.LEASE_MS_DEFAULT == 30_000

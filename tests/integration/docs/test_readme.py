@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.integration.cli.test_dev import free_base_port
 from tests.support.clusters import ENVIRONMENT
@@ -21,6 +22,14 @@ EXAMPLE_ADDRESSES = "127.0.0.1:7601,127.0.0.1:7602,127.0.0.1:7603"
 TASKS, PRODUCER = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 WAIT_SECONDS = 60.0
 PLAIN = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"}
+
+
+class _Schedule(msgspec.Struct):
+    runs: int
+
+
+class _Listed(msgspec.Struct):
+    schedules: list[_Schedule]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +96,5 @@ def test_a_new_user_gets_a_producer_a_worker_and_a_schedule_to_work(
 
 def _runs(command: list[str | Path], environment: dict[str, str]) -> int:
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    schedules = json.loads(shown.stdout)
-    (schedule,) = schedules if isinstance(schedules, list) else schedules["schedules"]
-    return int(schedule["runs"])
+    listed = msgspec.json.decode(shown.stdout, type=_Listed)
+    return sum(each.runs for each in listed.schedules)
