@@ -427,3 +427,37 @@ def test_a_function_whose_parameters_nobody_knows_is_no_task() -> None:
     values: dict[str, Any] = {}
     with pytest.raises(InvalidTask, match="has no known parameters"):
         declared(values.update)
+
+
+# ---------------------------------------------------------------- what fits
+
+
+def none() -> None: ...
+def two(a: int, b: int) -> None: ...
+def one_of_two(a: int, b: int = 0) -> None: ...
+def by_position(a: int, b: int = 0, /) -> None: ...
+def by_name(a: int = 0, *, b: int) -> None: ...
+def by_name_or_not(a: int, *, b: int = 0) -> None: ...
+def any_number(a: int, *more: int, **named: int) -> None: ...
+
+
+@pytest.mark.parametrize("skipped", [0, 1])
+@pytest.mark.parametrize("named", [{}, {"b": 1}, {"c": 1}], ids=str)
+@pytest.mark.parametrize(
+    "function", [none, two, one_of_two, by_position, by_name, by_name_or_not, any_number]
+)
+def test_arguments_fit_exactly_if_python_could_call_the_function_with_them(
+    function: Callable[..., None], named: dict[str, int], skipped: int
+) -> None:
+    arguments = App().declare(function, {}).arguments
+    for count in range(4):
+        try:
+            function(*[0] * (skipped + count), **named)
+        except TypeError:
+            with pytest.raises(InvalidArguments):
+                arguments.encode([1] * count, named, skipped)
+            with pytest.raises(InvalidArguments):
+                arguments.decode([b"\x01"] * count, dict.fromkeys(named, b"\x01"), skipped)
+        else:
+            stored, by_names = arguments.encode([1] * count, named, skipped)
+            assert arguments.decode(stored, by_names, skipped) == ([1] * count, named)

@@ -57,6 +57,10 @@ class Arguments:
             if each.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
         ]
         self._further = {each.kind: each.name for each in named}
+        required = [each.name for each in named if _is_required(each)]
+        is_plain = set(required) <= set(self._positional)
+        self._counts = range(len(required), len(self._positional) + 1) if is_plain else range(0)
+        """Of how many positional arguments it is plain that they fit, if there are no others."""
 
     def check(self) -> None:
         """Look at the annotations now.
@@ -96,7 +100,7 @@ class Arguments:
         Raises:
             InvalidArguments: They do not fit the function, or cannot be stored.
         """
-        self._bind([*[None] * skipped, *args] if skipped else args, kwargs)
+        self._check_fit(args, kwargs, skipped)
         positional = [
             self._encode_one(self._parameter_at(index), value)
             for index, value in enumerate(args, skipped)
@@ -120,7 +124,7 @@ class Arguments:
         Raises:
             InvalidArguments: They do not fit the function.
         """
-        self._bind([*[None] * skipped, *args] if skipped else args, kwargs)
+        self._check_fit(args, kwargs, skipped)
         positional = [
             self._decode_one(self._parameter_at(index), stored)
             for index, stored in enumerate(args, skipped)
@@ -164,6 +168,13 @@ class Arguments:
             ) from None
 
     # ------------------------------------------------------------ one argument
+
+    def _check_fit(
+        self, args: Sequence[object], kwargs: Mapping[str, object], skipped: int
+    ) -> None:
+        # Not always bound: that takes longer than all else that is done to a few small arguments.
+        if kwargs or len(args) + skipped not in self._counts:
+            self._bind([*[None] * skipped, *args] if skipped else args, kwargs)
 
     def _bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> inspect.BoundArguments:
         try:
@@ -253,6 +264,11 @@ class Arguments:
                 f"{error}"
             ) from None
         return Parameter(name, annotation, decode, _is_vague(annotation))
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    further = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return parameter.default is inspect.Parameter.empty and parameter.kind not in further
 
 
 def _is_vague(annotation: Any) -> bool:
