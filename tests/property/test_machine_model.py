@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     rule,
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]
@@ -20,7 +21,7 @@ from raftq.core.machine import Machine
 from raftq.protocol import limits
 from raftq.protocol.messages import Command, Lease
 
-entries = st.lists(some.commands, min_size=1, max_size=6)
+entries = st.lists(some.commands, min_size=2, max_size=6)
 plain_entries = st.lists(
     st.one_of(some.plain_commands, some.plain_commands, some.founding), max_size=5
 )
@@ -30,8 +31,9 @@ wall_steps = st.sampled_from(
 )
 
 
-def loaded(machine: Machine) -> Machine:
+def loaded(machine: Machine, which: int) -> Machine:
     """Return a machine made from the dump of one; its own dump is the same."""
+    lay_out(which)
     dumped = list(machine.dump())
     copy = Machine.load(dumped)
     differ = [pair for pair in zip(dumped, copy.dump(), strict=True) if pair[0] != pair[1]]
@@ -45,6 +47,11 @@ class Comparison(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pair = Pair()
+
+    @initialize(drawn=st.lists(st.one_of(some.settings, some.key_limits), max_size=6))
+    def set_up(self, drawn: list[Command]) -> None:
+        """Begin with queues and keys that somebody has set."""
+        self.pair.apply(drawn, 0, 0)
 
     @rule(drawn=entries, lease_ms=lease_steps, wall_ms=wall_steps)
     def commands(self, drawn: list[Command], lease_ms: int, wall_ms: int | str) -> None:
@@ -91,7 +98,7 @@ class Comparison(RuleBasedStateMachine):
             decoded = None
         replicas = self.pair.replicas
         before = [(each.state_hash, each.content_hash()) for each in replicas]
-        trial = [loaded(each) for each in replicas]
+        trial = [loaded(each, which) for which, each in enumerate(replicas)]
         first, second = (each.apply(bytes(whole)) for each in trial)
         assert astuple(first) == astuple(second) and first.errors == 0, first
         if first.rejected is None:  # The damage made another valid entry: leave it at that.
@@ -104,8 +111,7 @@ class Comparison(RuleBasedStateMachine):
     def snapshot(self, which: int) -> None:
         """Replace one replica by what its snapshot holds."""
         old = self.pair.replicas[which]
-        lay_out(which)
-        self.pair.replicas[which] = loaded(old)
+        self.pair.replicas[which] = loaded(old, which)
 
     @invariant()
     def replicas_are_equal(self) -> None:

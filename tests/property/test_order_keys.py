@@ -30,12 +30,14 @@ ends = st.sampled_from(["ack", "ack", "fail", "pause", "requeue", "delay", "cras
 
 
 def runs_of(play: Play) -> dict[str, int]:
-    """Return how many tasks of each order key somebody runs."""
+    """Return how many tasks of each order key somebody runs; to check a prepared one is no run."""
     runs: dict[str, int] = {}
     for task in play.tasks():
-        key = task.options.order_key if task.options else None
-        if key is not None and task.worker is not None:
-            runs[key] = runs.get(key, 0) + 1
+        options = task.options
+        if options is None or options.order_key is None or task.worker is None:
+            continue
+        if task.queue != options.check_queue:
+            runs[options.order_key] = runs.get(options.order_key, 0) + 1
     return runs
 
 

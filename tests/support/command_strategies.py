@@ -83,6 +83,12 @@ def some(
     return drawn.map(lambda values: cls(**values))
 
 
+def weighted(*strategies: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
+    """Return values of one of these, each as often as it is named (`one_of` drops what is named
+    twice, and mixes what it is nested in)."""
+    return st.sampled_from(strategies).flatmap(lambda chosen: chosen)
+
+
 # ---------------------------------------------------------------- tasks and their options
 
 backoffs = st.builds(
@@ -148,8 +154,8 @@ new_tasks = st.builds(
     priority=priorities,
     delay_ms=delays_ms,
     attempts_max=st.integers(0, 3),
-    not_before_at_ms=st.one_of(st.just(0), st.just(0), st.just(0), instants),
-    options=st.one_of(st.none(), options, options, options),
+    not_before_at_ms=weighted(st.just(0), st.just(0), st.just(0), instants),
+    options=weighted(st.none(), options, options, options),
 )
 plain_tasks = st.builds(
     NewTask,
@@ -316,19 +322,10 @@ fires: st.SearchStrategy[Command] = st.builds(
 settings: st.SearchStrategy[Command] = st.one_of(
     queue_settings, key_limits, quotas, schedule_settings
 )
-commands: st.SearchStrategy[Command] = st.one_of(
-    enqueues,
-    enqueues,
-    enqueues_of_parts,
-    leases,
-    leases,
-    leases,
-    reports,
-    reports,
-    reports,
-    st.one_of(cancels, confirms, confirms, edits, sweeps),
-    st.one_of(cancels, confirms, confirms, edits, sweeps),
-    st.one_of(settings, settings, fires),
+_about_tasks = weighted(cancels, confirms, confirms, edits, sweeps)
+_setting = weighted(settings, settings, key_limits, fires)
+commands: st.SearchStrategy[Command] = weighted(
+    *[enqueues] * 4, enqueues_of_parts, *[leases] * 4, *[reports] * 4, _about_tasks, _setting
 )
 plain_commands: st.SearchStrategy[Command] = st.one_of(plain_enqueues, leases, plain_reports)
 founding: st.SearchStrategy[Command] = st.builds(FoundCluster, st.sampled_from(["c1", "c2"]))
@@ -361,6 +358,10 @@ class Scene:
 
     def command(self, drawn: Command) -> Command:
         """Return a command about what there is, mostly."""
+        if not self._tokens and isinstance(drawn, Ack | Fail | Requeue | Extend):
+            place = drawn.items[0].token
+            if place < _PLACES:  # Nothing is leased: that can be helped.
+                return Lease(["a", "b", "c"], 1 + place % 4, 1_000, "w4", f"instead-{place}")
         match drawn:
             case Enqueue():
                 return Enqueue(drawn.queue, self._tasks(drawn.tasks))
