@@ -153,7 +153,7 @@ def test_a_profile_of_a_worker_shows_its_loop_and_the_loop_of_its_tasks(tmp_path
     assert roles == {"leader", "follower", "clients", "workers"}
     stacks = (kept / "worker-backlog-workers.folded").read_text()
     assert "raftq/worker/loop.py" in stacks
-    assert "threading.py:Thread._bootstrap;" in stacks and "raftq/worker/performing.py" in stacks
+    assert "raftq/worker/executors/loops.py:LoopExecutor._work" in stacks
 
 
 def test_a_run_that_is_ended_stops_its_nodes_and_removes_their_data(tmp_path: Path) -> None:
@@ -205,10 +205,8 @@ def test_the_offered_load_grows_until_the_cluster_cannot_follow(stage: Stage) ->
 def test_life_cycles_leave_the_backlog_as_it_is(stage: Stage) -> None:
     points = list(waiting_tasks(stage, (0, 0.5, 1)))
     assert [point.at for point in points] == [0, 250, 500]
-    counts = [
-        json.loads(raftq_inside(*words, "--address", stage.cluster.addresses).out)["counts"]
-        for words in [("queue", f"bench-{number}", "--json") for number in range(1, 9)]
-    ]
+    asked = ("queue", "list", "--json", "--address", stage.cluster.addresses)
+    counts = [each["counts"] for each in json.loads(raftq_inside(*asked).out)["queues"]]
     assert [each["ready"] for each in counts if each["ready"] and each["done"]] == [500]
 
 

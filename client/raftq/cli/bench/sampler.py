@@ -1,8 +1,8 @@
 """Runs a module's `main` and notes where it uses CPU: `python -m …sampler FOLDER MODULE …`.
 
-A timer of consumed CPU time interrupts the program; of its threads, the one that has used most of
-it is looked at, and what it does is one sample. Time inside compiled code counts for the line that
-called it. At the end `FOLDER/PID.folded` has one line for each stack, `outermost;…;innermost
+A timer of consumed CPU time interrupts the program; what one of its threads then does is one
+sample, and each thread gets as many as it uses CPU. Time inside compiled code counts for the line
+that called it. At the end `FOLDER/PID.folded` has one line for each stack, `outermost;…;innermost
 COUNT`, which flame graph programs read.
 """
 
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FrameType
@@ -25,8 +26,10 @@ class Sampler:
 
     def __init__(self) -> None:
         self._stacks: Counter[tuple[CodeType, ...]] = Counter()
-        self._used: dict[int, float] = {}
-        """The CPU seconds of each thread at the last sample."""
+        self._used: dict[int, int] = {}
+        """The CPU nanoseconds of each thread at the last sample."""
+        self._owed: Counter[int] = Counter()
+        """What each thread used for which no sample was its own."""
 
     def start(self) -> None:
         """Begin to count."""
@@ -48,16 +51,28 @@ class Sampler:
     def _note(self, _signal: int, frame: FrameType | None) -> None:
         # Python runs this in the main thread, whichever thread it was that used the time.
         frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - documented in `sys`
-        used = {thread: time.clock_gettime(time.pthread_getcpuclockid(thread)) for thread in frames}
-        busiest = max(used, key=lambda thread: used[thread] - self._used.get(thread, 0.0))
-        self._used = used
-        if busiest != threading.get_ident():
-            frame = frames[busiest]
+        chosen = self._choose(frames)
+        if chosen != threading.get_ident():
+            frame = frames[chosen]
         codes: list[CodeType] = []
         while frame is not None:
             codes.append(frame.f_code)
             frame = frame.f_back
         self._stacks[tuple(codes)] += 1
+
+    def _choose(self, threads: Iterable[int]) -> int:
+        """Return whose sample this is: in the end each thread has its part of them.
+
+        If it went to the one that used most of the time since the last sample, of threads that
+        take turns the lesser one would leave no trace.
+        """
+        used = {each: time.clock_gettime_ns(time.pthread_getcpuclockid(each)) for each in threads}
+        spent = {each: used[each] - self._used.get(each, 0) for each in used}
+        self._owed = Counter({each: self._owed[each] + spent[each] for each in used})
+        self._used = used
+        chosen = max(used, key=lambda each: self._owed[each])
+        self._owed[chosen] -= sum(spent.values())
+        return chosen
 
 
 def _leave_to_main_thread(*_: object) -> None:

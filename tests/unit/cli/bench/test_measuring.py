@@ -36,6 +36,21 @@ def main():
     thread.start()
     thread.join()
 """
+TURNS = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+def main():
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(500):
+            burn(0.0015)
+            other.submit(burn, 0.0005).result()
+"""
 
 
 def burn(cpu_seconds: float) -> None:
@@ -149,6 +164,18 @@ def test_a_sample_is_of_the_thread_that_uses_cpu(tmp_path: Path) -> None:
     stacks = read_stacks([tmp_path / f"{process.pid}.folded"])
     first = hottest("case", "workers", stacks)[0]
     assert first.function.endswith("threaded.py:burn") and first.own > 90
+
+
+def test_threads_that_take_turns_have_as_many_samples_as_they_use_cpu(tmp_path: Path) -> None:
+    (tmp_path / "turns.py").write_text(TURNS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "raftq.cli.bench.sampler", str(tmp_path), "turns"],
+        cwd=tmp_path,
+    )
+    assert process.wait(60) == 0
+    stacks = read_stacks([tmp_path / f"{process.pid}.folded"])
+    lesser = sum(count for stack, count in stacks.items() if "_bootstrap" in stack)
+    assert 0.15 < lesser / stacks.total() < 0.4
 
 
 def test_own_and_total_are_parts_of_all_samples() -> None:
