@@ -5,9 +5,11 @@ from hypothesis import strategies as st
 from tests.support import command_strategies as some
 from tests.support.examples import examples
 from tests.support.machines import task_id
-from tests.support.play import Play
+from tests.support.play import ALL, Play
 
 from raftq.protocol.messages import (
+    Cancel,
+    Edit,
     Enqueue,
     KeyLimit,
     Lease,
@@ -17,6 +19,8 @@ from raftq.protocol.messages import (
     Rate,
     SetLimit,
     SetQueue,
+    Sweep,
+    SweepAction,
     TaskOptions,
     TaskState,
     TaskStatus,
@@ -165,3 +169,43 @@ def test_a_cap_holds_over_all_queues_and_all_of_it_is_used(cap: int, counts: lis
             play.ack(held.pop())
             held += play.lease(*queues)
             assert len(held) == cap, "a free slot is not used"
+
+
+@settings(deadline=None, max_examples=examples(40))
+@given(
+    st.lists(st.sampled_from(["cancel", "delay", "move", "expire"]), min_size=1, max_size=6),
+    st.sampled_from(["release", "cap"]),
+)
+def test_a_task_that_leaves_the_line_gives_its_turn_to_the_next(ways: list[str], how: str) -> None:
+    play = Play()
+    play.apply(SetLimit("l", KeyLimit(concurrency=1)))
+    options = TaskOptions(limit_key="l", expires_after_ms=1_000_000)
+    brief = TaskOptions(limit_key="l", expires_after_ms=100)
+    tasks = [
+        NewTask(task_id(number), b"", options=brief if way == "expire" else options)
+        for number, way in enumerate(["first", *ways, "last"])
+    ]
+    play.apply(Enqueue("a", tasks))
+    (held,) = play.lease("a")
+    assert play.lease("a", count=10) == []
+    if how == "release":
+        play.ack(held)
+    else:
+        play.apply(SetLimit("l", KeyLimit(concurrency=2)))
+    for number, way in enumerate(ways, 1):
+        leave(play, task_id(number), number, way)
+    (last,) = play.lease("a", count=10)
+    assert last.task_id == tasks[-1].id
+
+
+def leave(play: Play, task: bytes, sequence: int, way: str) -> None:
+    """Take a task that is ready, or still parked, out of its queue."""
+    match way:
+        case "cancel":
+            play.apply(Cancel([task]))
+        case "delay":
+            play.apply(Edit(task, delay_ms=500_000))
+        case "move":
+            play.apply(Sweep(SweepAction.MOVE, ALL, sequence, sequence + 1, to_queue="b"))
+        case _:
+            play.apply(wall_ms=100)

@@ -21,7 +21,14 @@ from raftq.core.machine import Machine
 from raftq.protocol import limits
 from raftq.protocol.messages import Command, Lease
 
-entries = st.lists(some.commands, min_size=2, max_size=6)
+
+def entries_of(theme: str) -> st.SearchStrategy[list[Command]]:
+    """Return entries whose tasks have to do with each other."""
+    commands = some.commands_about(some.tasks_with(some.THEMES[theme]))
+    return st.lists(commands, min_size=2, max_size=6)
+
+
+THEMES = {theme: entries_of(theme) for theme in some.THEMES}
 plain_entries = st.lists(
     st.one_of(some.plain_commands, some.plain_commands, some.founding), max_size=5
 )
@@ -41,21 +48,30 @@ def loaded(machine: Machine, which: int) -> Machine:
     return copy
 
 
+set_first = some.weighted(some.key_limits, some.key_limits, some.queue_settings, some.settings)
+
+
 class Comparison(RuleBasedStateMachine):
     """Two replicas and the model get the same entries."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pair = Pair()
+        self.theme = "everything"
 
-    @initialize(drawn=st.lists(st.one_of(some.settings, some.key_limits), max_size=6))
-    def set_up(self, drawn: list[Command]) -> None:
-        """Begin with queues and keys that somebody has set."""
+    @initialize(theme=st.sampled_from(list(THEMES)), drawn=st.lists(set_first, max_size=5))
+    def set_up(self, theme: str, drawn: list[Command]) -> None:
+        """Choose what the run is about, and begin with queues and keys that somebody has set."""
+        self.theme = theme
         self.pair.apply(drawn, 0, 0)
 
-    @rule(drawn=entries, lease_ms=lease_steps, wall_ms=wall_steps)
-    def commands(self, drawn: list[Command], lease_ms: int, wall_ms: int | str) -> None:
+    @rule(data=st.data(), lease_ms=lease_steps, wall_ms=wall_steps)
+    def commands(self, data: st.DataObject, lease_ms: int, wall_ms: int | str) -> None:
         """Apply an entry of several commands."""
+        self.apply(data.draw(THEMES[self.theme]), lease_ms, wall_ms)
+
+    def apply(self, drawn: list[Command], lease_ms: int, wall_ms: int | str) -> None:
+        """Apply an entry of commands with placeholders."""
         pair = self.pair
         if isinstance(wall_ms, str):  # Just when something falls due, or a millisecond before.
             due_at_ms = pair.model.next_wall_due_at_ms() or 0
@@ -63,10 +79,10 @@ class Comparison(RuleBasedStateMachine):
         scene = pair.scene()
         pair.apply([scene.command(each) for each in drawn], lease_ms, wall_ms)
 
-    @rule(drawn=entries, lease_ms=lease_steps)
-    def more_commands(self, drawn: list[Command], lease_ms: int) -> None:
+    @rule(data=st.data(), lease_ms=lease_steps)
+    def more_commands(self, data: st.DataObject, lease_ms: int) -> None:
         """Apply more of them: what is interesting needs many."""
-        self.commands(drawn, lease_ms, 0)
+        self.apply(data.draw(THEMES[self.theme]), lease_ms, 0)
 
     @rule(
         drawn=st.lists(
@@ -76,7 +92,7 @@ class Comparison(RuleBasedStateMachine):
     )
     def plain_commands(self, drawn: list[Command], lease_ms: int) -> None:
         """Apply an entry of commands about tasks without options."""
-        self.commands(drawn, lease_ms, 0)
+        self.apply(drawn, lease_ms, 0)
 
     @rule(
         command=some.commands,

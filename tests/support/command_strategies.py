@@ -137,26 +137,36 @@ _ONE_EACH: Final[dict[str, Strategy]] = {
     "fair_key": fair_keys,
     "result_ttl_ms": ttls_ms,
 }
-options = st.one_of(
-    some(TaskOptions, {"order_key": order_keys}, limit_key=limit_keys, backoff=backoffs),
-    some(TaskOptions, {"limit_key": limit_keys}, fair_key=fair_keys, **_EXPIRY),
-    some(TaskOptions, {"fair_key": fair_keys}, limit_key=limit_keys),
-    some(TaskOptions, _UNIQUE, order_key=order_keys),
-    some(TaskOptions, _PARENTS, limit_key=limit_keys, result_ttl_ms=ttls_ms),
-    some(TaskOptions, _PREPARED, **_PARENTS, **_ONE_EACH),
-    some(TaskOptions, _EXPIRY, order_key=order_keys, **_PREPARED),
-    some(TaskOptions, **_EXPIRY, **_UNIQUE, **_PARENTS, **_PREPARED, **_ONE_EACH),
-)
-new_tasks = st.builds(
-    NewTask,
-    id=_place_ids,
-    payload=payloads,
-    priority=priorities,
-    delay_ms=delays_ms,
-    attempts_max=st.integers(0, 3),
-    not_before_at_ms=weighted(st.just(0), st.just(0), st.just(0), instants),
-    options=weighted(st.none(), options, options, options),
-)
+_LIMIT: Final[dict[str, Strategy]] = {"limit_key": limit_keys}
+_ORDER: Final[dict[str, Strategy]] = {"order_key": order_keys}
+_FAIR: Final[dict[str, Strategy]] = {"fair_key": fair_keys}
+THEMES: Final[dict[str, st.SearchStrategy[TaskOptions]]] = {
+    "order": some(TaskOptions, _ORDER, backoff=backoffs, **_EXPIRY),
+    "limits": some(TaskOptions, _LIMIT, **_EXPIRY, **_FAIR),
+    "fairness": some(TaskOptions, _FAIR, **_LIMIT),
+    "unique": some(TaskOptions, _UNIQUE, **_ORDER),
+    "workflows": some(TaskOptions, _PARENTS, result_ttl_ms=ttls_ms, **_LIMIT),
+    "prepared": some(TaskOptions, _PREPARED, **_PARENTS, **_ONE_EACH),
+    "everything": some(TaskOptions, **_EXPIRY, **_UNIQUE, **_PARENTS, **_PREPARED, **_ONE_EACH),
+}
+"""What tasks are told, so that those of one run have to do with each other."""
+
+
+def tasks_with(options: st.SearchStrategy[TaskOptions]) -> st.SearchStrategy[NewTask]:
+    """Return tasks with options, and some plain ones."""
+    return st.builds(
+        NewTask,
+        id=_place_ids,
+        payload=payloads,
+        priority=priorities,
+        delay_ms=delays_ms,
+        attempts_max=st.integers(0, 3),
+        not_before_at_ms=weighted(st.just(0), st.just(0), st.just(0), instants),
+        options=weighted(st.none(), options, options, options),
+    )
+
+
+new_tasks = tasks_with(st.one_of(*THEMES.values()))
 plain_tasks = st.builds(
     NewTask,
     id=_place_ids,
@@ -171,13 +181,6 @@ plain_tasks = st.builds(
 plain_enqueues: st.SearchStrategy[Command] = st.builds(
     Enqueue, queue=queues, tasks=st.lists(plain_tasks, min_size=1, max_size=4)
 )
-enqueues: st.SearchStrategy[Command] = st.builds(
-    Enqueue, queue=queues, tasks=st.lists(new_tasks, min_size=1, max_size=4)
-)
-parts = st.builds(EnqueuePart, queue=queues, tasks=st.lists(new_tasks, min_size=1, max_size=3))
-enqueues_of_parts: st.SearchStrategy[Command] = st.builds(
-    EnqueueParts, parts=st.lists(parts, min_size=1, max_size=3)
-)
 leases: st.SearchStrategy[Command] = st.builds(
     Lease,
     queues=st.lists(queues, min_size=1, max_size=3),
@@ -188,7 +191,6 @@ leases: st.SearchStrategy[Command] = st.builds(
 )
 _tokens = st.integers(1, _PLACES)
 _rarely = st.sampled_from([False, False, False, True])
-_follow_ups = st.lists(parts, max_size=1)
 _errors = st.sampled_from(["x", "yy"])
 
 
@@ -206,11 +208,31 @@ def _reports(
     )
 
 
-reports = _reports(
-    st.builds(AckItem, _tokens, results, _follow_ups),
-    st.builds(FailItem, _tokens, _errors, st.sampled_from([None, 0, 400]), _rarely, _rarely),
-    st.builds(ExtendItem, _tokens, leases_ms, st.sampled_from([None, b"", b"12"])),
-)
+def enqueues_of(tasks: st.SearchStrategy[NewTask]) -> st.SearchStrategy[Command]:
+    """Return enqueues, to one queue or to several."""
+    parts = st.builds(EnqueuePart, queues, st.lists(tasks, min_size=1, max_size=3))
+    one: st.SearchStrategy[Command] = st.builds(
+        Enqueue, queues, st.lists(tasks, min_size=1, max_size=4)
+    )
+    many: st.SearchStrategy[Command] = st.builds(
+        EnqueueParts, st.lists(parts, min_size=1, max_size=3)
+    )
+    return weighted(one, one, one, one, many)
+
+
+def reports_with(tasks: st.SearchStrategy[NewTask]) -> st.SearchStrategy[Command]:
+    """Return reports about leases, with tasks as follow-ups."""
+    parts = st.builds(EnqueuePart, queues, st.lists(tasks, min_size=1, max_size=3))
+    pauses_ms = st.sampled_from([None, 0, 400])
+    return _reports(
+        st.builds(AckItem, _tokens, results, st.lists(parts, max_size=1)),
+        st.builds(FailItem, _tokens, _errors, pauses_ms, _rarely, _rarely),
+        st.builds(ExtendItem, _tokens, leases_ms, st.sampled_from([None, b"", b"12"])),
+    )
+
+
+enqueues = enqueues_of(new_tasks)
+reports = reports_with(new_tasks)
 plain_reports = _reports(
     st.builds(AckItem, _tokens, results),
     st.builds(FailItem, _tokens, _errors),
@@ -324,9 +346,16 @@ settings: st.SearchStrategy[Command] = st.one_of(
 )
 _about_tasks = weighted(cancels, confirms, confirms, edits, sweeps)
 _setting = weighted(settings, settings, key_limits, fires)
-commands: st.SearchStrategy[Command] = weighted(
-    *[enqueues] * 4, enqueues_of_parts, *[leases] * 4, *[reports] * 4, _about_tasks, _setting
-)
+
+
+def commands_about(tasks: st.SearchStrategy[NewTask]) -> st.SearchStrategy[Command]:
+    """Return commands of every kind, of which the enqueues are of such tasks."""
+    own, about = enqueues_of(tasks), reports_with(tasks)
+    return weighted(*[own] * 5, *[leases] * 4, *[about] * 4, _about_tasks, _setting)
+
+
+commands = commands_about(new_tasks)
+"""About tasks of all kinds."""
 plain_commands: st.SearchStrategy[Command] = st.one_of(plain_enqueues, leases, plain_reports)
 founding: st.SearchStrategy[Command] = st.builds(FoundCluster, st.sampled_from(["c1", "c2"]))
 
