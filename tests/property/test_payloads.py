@@ -162,7 +162,7 @@ class PayloadMachine(RuleBasedStateMachine):
         self.node.apply_through(self.committed - 1)
         applied = self.node.state.apply(self.committed, raw)
         self.node.applied = self.committed
-        expected = self.reference.apply(raw)
+        expected = self.reference.apply(raw, self.committed)
         found = [self.node.state.answer(reply) for reply in applied.replies]
         assert found == [self.reference.answer(reply) for reply in expected.replies]
         return [each for each in found if isinstance(each, Leased)]
