@@ -45,6 +45,8 @@ ONLY_FIVE: Final = ("stale-acks", "stale-link")
 FOUND: Final = (
     ("bad-disks", 3, 17),  # The mark behind a sync found the disk full, and nobody was told.
     ("membership", 5, 1000),  # A removed node met one with an empty disk, and was never told.
+    ("takeovers", 3, 11),  # Leases that a caller had heard of were given back for a repetition.
+    ("takeovers", 3, 13),  # The same, of another leadership.
     ("membership", 3, 20008),  # A clock was heard late over a slow link, and a delay ended early.
 )
 """Runs that once showed a bug in raftq."""

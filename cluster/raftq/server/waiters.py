@@ -8,7 +8,7 @@ never made to wait for what it was granted already, and it takes the place of th
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 
 from raftq.consensus.contract import Replica
@@ -46,6 +46,17 @@ class _Waiter:
         self.timer: asyncio.TimerHandle | None = None
 
 
+class _Tries:
+    """The tries of one request whose lease is in the log, but not applied yet."""
+
+    __slots__ = ("in_flight", "unheard")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.unheard: Leased | None = None
+        """Granted to one of them, and told to none."""
+
+
 class Waiters:
     """The lease calls of one node while it leads."""
 
@@ -55,8 +66,7 @@ class Waiters:
         self._lines: dict[QueueName, deque[_Waiter]] = {}
         self._promised: dict[QueueName, int] = {}
         """Ready tasks that proposed leases will take; not to be promised twice."""
-        self._proposed: Counter[tuple[str, str]] = Counter()
-        """Requests whose lease is in the log, but not applied yet."""
+        self._proposed: dict[tuple[str, str], _Tries] = {}
         self._waiting: dict[tuple[str, str], _Waiter] = {}
         self.waiting = 0
 
@@ -164,7 +174,7 @@ class Waiters:
             self._release(promises)
             waiter.future.set_exception(error)
             return
-        self._proposed[waiter.request] += 1
+        self._proposed.setdefault(waiter.request, _Tries()).in_flight += 1
         proposed.add_done_callback(lambda done: self._on_granted(waiter, promises, done))
 
     def _reserve(self, call: LeaseCall) -> list[tuple[QueueName, int]]:
@@ -191,24 +201,35 @@ class Waiters:
         proposed: "asyncio.Future[CommandReply]",
     ) -> None:
         self._release(promises)
-        self._proposed[waiter.request] -= 1
-        if not self._proposed[waiter.request]:
+        tries = self._proposed[waiter.request]
+        tries.in_flight -= 1
+        if not tries.in_flight:
             del self._proposed[waiter.request]
         error = proposed.exception()
-        if waiter.future.cancelled():
-            if error is None and waiter.request not in self._proposed:
-                self._give_back(proposed.result())
-        elif error is not None:
+        if error is None:
+            self._on_reply(waiter, tries, proposed.result())
+        elif not waiter.future.cancelled():
             waiter.future.set_exception(error)
-        else:
-            self._answer(waiter, proposed.result())
+        if not tries.in_flight and tries.unheard is not None:
+            self._give_back(tries.unheard)
         # Reservations were generous: what is left can serve somebody who waits.
         self.on_ready(queue for queue, _ in promises)
 
-    def _give_back(self, reply: CommandReply) -> None:
+    def _on_reply(self, waiter: _Waiter, tries: _Tries, reply: CommandReply) -> None:
+        """Answer the caller, or remember what a caller that is gone was granted.
+
+        What is granted again may have been heard the first time: it is not taken away.
+        """
+        if not waiter.future.cancelled():
+            tries.unheard = None
+            self._answer(waiter, reply)
+        elif isinstance(reply, Leased) and reply.leases and not reply.is_repeat:
+            tries.unheard = reply
+
+    def _give_back(self, granted: Leased) -> None:
         """Requeue leases whose caller is gone: their tasks need not wait for the lease's end."""
-        if isinstance(reply, Leased) and reply.leases and self._replica.is_leader:
-            items = [RequeueItem(lease.token) for lease in reply.leases]
+        if self._replica.is_leader:
+            items = [RequeueItem(lease.token) for lease in granted.leases]
             deadline = self._loop.time() + limits.TIMEOUT_MS_DEFAULT / 1_000
             with contextlib.suppress(RaftqError):
                 returned = self._replica.propose(Requeue(items), deadline)

@@ -206,6 +206,51 @@ async def test_a_repetition_gets_the_leases_whose_first_caller_is_gone() -> None
 
 
 @asynchronous
+async def test_leases_that_were_answered_are_not_given_back_for_a_repetition() -> None:
+    bench = Bench()
+    bench.enqueue()
+    heard = await within(SOON, bench.lease(request="same"))
+    bench.replica.is_holding = True
+    again = bench.lease(request="same")
+    again.cancel()
+    bench.replica.commit()
+    await turns()
+    assert bench.replica.proposed == 0, "the leases were taken from a caller that has them"
+    assert len(heard.leases) == bench.replica.machine.queue("q").counts["leased"] == 1
+
+
+@asynchronous
+@pytest.mark.parametrize("is_first_heard", [True, False])
+async def test_of_two_tries_in_flight_one_that_is_heard_keeps_the_leases(
+    is_first_heard: bool,
+) -> None:
+    bench = Bench()
+    bench.replica.is_holding = True
+    bench.enqueue()
+    first, again = bench.lease(request="same"), bench.lease(request="same")
+    heard, gone = (first, again) if is_first_heard else (again, first)
+    gone.cancel()
+    bench.replica.commit()
+    await turns()
+    assert len(tokens(heard)) == 1
+    assert bench.replica.proposed == 0, "the leases were taken from a caller that has them"
+
+
+@asynchronous
+async def test_leases_of_two_tries_that_nobody_hears_are_given_back() -> None:
+    bench = Bench()
+    bench.replica.is_holding = True
+    bench.enqueue()
+    for gone in [bench.lease(request="same") for _ in range(2)]:
+        gone.cancel()
+    bench.replica.commit()
+    await turns()
+    bench.replica.commit()
+    await turns()
+    assert bench.replica.machine.ready_count("q") == 1
+
+
+@asynchronous
 async def test_a_repetition_takes_the_place_of_the_try_that_waits() -> None:
     bench = Bench()
     lost = bench.lease(request="same")
