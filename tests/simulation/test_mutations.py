@@ -33,6 +33,8 @@ SEEDS: dict[str, tuple[str, int, int]] = {
     "stickiness": ("rejoin", 3, 2),
     "term-note": ("left-behind", 3, 0),
     "step-down": ("deposed", 3, 0),
+    "read-barrier": ("deposed", 3, 1),
+    "read-round": ("deposed", 3, 1),
     "read-own-term": ("takeovers", 3, 0),
     "transfer-tag": ("rolling-restart", 3, 0),
     "lease-step-cap": ("short-freezes", 3, 0),

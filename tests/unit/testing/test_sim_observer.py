@@ -60,7 +60,9 @@ class Bench:
         engine = SimpleNamespace(is_leader=name == "n1", term=2, read_index=None)
         engine.commit_index = commit
         membership = SimpleNamespace(probation=SimpleNamespace(memory=memory))
-        parts = SimpleNamespace(log=log, engine=engine, membership=membership)
+        parts = SimpleNamespace(
+            log=log, engine=engine, membership=membership, clock=SimpleNamespace()
+        )
         replica = SimpleNamespace(config=SimpleNamespace(node=name), parts=parts)
         watch = SimpleNamespace(replica=replica, is_alive=is_alive)
         self.observer.watches[name] = cast(NodeWatch, watch)
@@ -147,10 +149,21 @@ def test_wall_time_is_hardly_ahead_of_the_true_time() -> None:
 
 def test_entries_are_hardly_stamped_with_a_time_that_was() -> None:
     bench = Bench()
-    bench.observer.on_stamp(WALL_AT_MS - 50)
+    clock = bench.node("n1", [1, 2]).parts.clock
+    bench.node("n2", [1, 2])
+    bench.observer.on_stamp(clock, WALL_AT_MS - 50)
     assert not bench.rules()
-    bench.observer.on_stamp(WALL_AT_MS - 51)
+    bench.observer.on_stamp(clock, WALL_AT_MS - 51)
     assert bench.rules() == ["time-behind"]
+
+
+def test_who_does_not_know_yet_that_another_leads_may_stamp_what_it_likes() -> None:
+    bench = Bench()
+    clock = bench.node("n1", [1, 2]).parts.clock
+    another = cast(SimpleNamespace, bench.node("n2", [1, 2]).parts.engine)
+    another.is_leader, another.term = True, 3
+    bench.observer.on_stamp(clock, WALL_AT_MS - 51)
+    assert not bench.rules()
 
 
 def test_nobody_leads_who_knows_fewer_clocks_than_a_majoritys() -> None:
@@ -174,7 +187,7 @@ def test_who_is_down_had_only_what_its_log_had() -> None:
 
 def test_wall_time_may_be_behind_where_a_clock_was_set_wrong() -> None:
     bench = Bench(wall_error_ms=2_500)
-    bench.observer.on_stamp(WALL_AT_MS - 60_000)
+    bench.observer.on_stamp(bench.node("n1", [1]).parts.clock, WALL_AT_MS - 60_000)
     assert not bench.rules()
 
 

@@ -36,6 +36,8 @@ class Load:
     runners: int = 1
     """Workers that use `raftq.worker.Worker`."""
     readers: int = 1
+    levels: tuple[Consistency, ...] = (Consistency.LINEARIZABLE, Consistency.STALE)
+    """What readers ask for. A stale read may go to any node, and tells who leads."""
     patient: int = 0
     """Workers that hold a task for long and must not lose it."""
     patient_lease: float = 0.7
@@ -321,7 +323,7 @@ def reader(load: Load, known: KnownTasks) -> Callable[[Surroundings], Awaitable[
     async def run(around: Surroundings) -> None:
         random, client = around.random, around.client
         while not around.is_stopping():
-            level = random.choice((Consistency.LINEARIZABLE, Consistency.STALE))
+            level = random.choice(load.levels)
             with suppress(RaftqError):
                 if known.ids and random.random() < 0.8:
                     task_id = UUID(bytes=_newer(random, known.ids))

@@ -88,15 +88,23 @@ class Observer:
             text = f"wall time of {node} is {ahead_ms:.0f} ms ahead (at {self.world.now_ms:.1f} ms)"
             self._violate("time-ahead", text)
 
-    def on_stamp(self, wall_at_ms: int) -> None:
+    def on_stamp(self, clock: LeaderClock, wall_at_ms: int) -> None:
         """A leader stamps an entry: not with a time that was, or a delay that begins with it ends
         early when wall time is right again."""
         if self.wall_error_ms > RIGHT_CLOCKS_MS:
             return  # Of two clocks that disagree, the one that is behind counts to begin with.
+        if self._is_superseded(clock):
+            return  # It was frozen, and does not know yet; its entries are never committed.
         behind_ms = WALL_AT_MS + self.world.now_ms - wall_at_ms
         if behind_ms > RIGHT_CLOCKS_MS:
             text = f"an entry was stamped {behind_ms:.0f} ms behind (at {self.world.now_ms:.1f} ms)"
             self._violate("time-behind", text)
+
+    def _is_superseded(self, clock: LeaderClock) -> bool:
+        replicas = self._replicas()
+        own = next((r.parts.engine for r in replicas if r.parts.clock is clock), None)
+        leaders = [r.parts.engine for r in replicas if r.parts.engine.is_leader]
+        return own is not None and any(leader.term > own.term for leader in leaders)
 
     def on_clocks(self, node: str, known: int, majority: int) -> None:
         """A node begins to answer as a leader: not before it knows the clocks of a majority."""
@@ -363,7 +371,7 @@ def patches(observer: Observer) -> list[Patch]:
 
     def watched_stamp(clock: LeaderClock) -> tuple[int, int]:
         stamped = stamp(clock)
-        observer.on_stamp(stamped[1])
+        observer.on_stamp(clock, stamped[1])
         return stamped
 
     def watched_delete(log: RaftLog, position: int) -> None:

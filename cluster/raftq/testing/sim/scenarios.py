@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from raftq.protocol.messages import Consistency
 from raftq.testing.sim import (
     clock_trials,
     member_trials,
@@ -252,7 +253,9 @@ _STOP_SECONDS: Final = 3.0
 _BUSY_LOG: Final = NodeSettings(snapshot_entries=60, segment_bytes=6_000, snapshot_seconds=0.08)
 _SMALL_LOG: Final = NodeSettings(snapshot_entries=250, segment_bytes=16_000)
 _PLAN: Final = Plan(settings=_SMALL_LOG)
-_READERS: Final = replace(_PLAN, load=Load(workers=4, readers=4, pause=0.03))
+_READERS: Final = replace(
+    _PLAN, load=Load(workers=4, readers=4, levels=(Consistency.LINEARIZABLE,), pause=0.03)
+)
 _LIGHT: Final = replace(_PLAN, load=Load(producers=9, workers=1, runners=0, readers=0, pause=0.15))
 _CLOCKS: Final = replace(_PLAN, load=Load(delay_max=8.0), wall_error_ms=clock_trials.WALL_ERROR_MS)
 _BACKLOG: Final = Load(producers=6, workers=1, runners=0, readers=1, pause=0.03)

@@ -169,17 +169,11 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         "a leader answers reads without asking its quorum",
         _read_barrier,
         ("deposed", "partitions"),
-        not_shown_because="none of 40 runs showed it when they were looked at last",
-        shown_by="tests/unit/consensus/test_elector.py::"
-        "test_a_read_waits_for_a_round_that_began_after_it",
     ),
     "read-round": Mutation(
         "a read counts heartbeats that were answered before it",
         _read_round,
         ("deposed", "partitions"),
-        not_shown_because="none of 40 runs showed it when they were looked at last",
-        shown_by="tests/unit/consensus/test_elector.py::"
-        "test_a_read_waits_for_a_round_that_began_after_it",
     ),
     "read-own-term": Mutation(
         "a new leader answers before an entry of its own term is committed",
