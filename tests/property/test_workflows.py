@@ -1,20 +1,25 @@
 """Tasks that depend on others: a join fires once, whatever happens to its members."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.machines import task_id
 from tests.support.play import Play
 
+from raftq.core.machine import Machine
+from raftq.protocol import limits
 from raftq.protocol.messages import (
     Ack,
     AckItem,
     Cancel,
+    Command,
     Enqueue,
     EnqueuePart,
     EnqueueParts,
     Fail,
     FailItem,
+    Lease,
     LeasedTask,
     NewTask,
     OnParentFailure,
@@ -129,6 +134,62 @@ def test_no_task_of_a_graph_starts_before_those_it_depends_on_are_done(
             done.add(lease.task_id)
     assert done == {each.id for each in tasks}
     assert len(play.starts) == len(tasks)
+
+
+@settings(deadline=None, max_examples=examples(60))
+@given(
+    st.lists(st.tuples(st.sets(st.integers(0, 9), max_size=4), policies), max_size=12), st.data()
+)
+def test_a_family_that_is_told_part_by_part_ends_as_one_that_is_told_at_once(
+    graph: list[tuple[set[int], OnParentFailure]], data: st.DataObject
+) -> None:
+    tasks = [
+        NewTask(
+            task_id(number),
+            b"",
+            attempts_max=1,
+            options=TaskOptions(
+                depends_on=[task_id(each) for each in named if each < number],
+                on_parent_failure=policy,
+            ),
+        )
+        for number, (named, policy) in enumerate([(set[int](), OnParentFailure.RUN), *graph])
+    ]
+    at_once, in_parts = Play(), Play()
+    most = data.draw(st.integers(1, 3))
+
+    def both(*commands: Command, wall_ms: int = 0) -> None:
+        at_once.apply(*commands, wall_ms=wall_ms)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(limits, "CHILDREN_PER_ENTRY_MAX", most)
+            patch.setattr(limits, "TIES_PER_ENTRY_MAX", most)
+            in_parts.apply(*commands, wall_ms=wall_ms)
+            in_parts.machine = Machine.load(in_parts.machine.dump())
+            for _ in range(1_000):
+                if (in_parts.machine.next_wall_due_at_ms() or 2**60) > in_parts.wall_at_ms:
+                    break
+                in_parts.apply()
+        in_parts.machine.check_invariants()
+        assert in_parts.tasks() == at_once.tasks()
+        assert in_parts.events == at_once.events
+
+    both(Enqueue("a", tasks))
+    for number in range(data.draw(st.integers(1, 25))):
+        held = [each.token or 0 for each in at_once.tasks() if each.state is TaskState.LEASED]
+        target = task_id(data.draw(st.integers(0, len(tasks) - 1)))
+        match data.draw(st.sampled_from(["lease", "ack", "dead", "cancel", "redrive", "time"])):
+            case "lease":
+                both(Lease(["a"], 2, 10_000, "w", f"r{number}"))
+            case "ack" if held:
+                both(Ack([AckItem(held[0])]))
+            case "dead" if held:
+                both(Fail([FailItem(held[-1], "x")]))
+            case "cancel":
+                both(Cancel([target]))
+            case "redrive":
+                both(Sweep(SweepAction.REDRIVE, TaskFilter()))
+            case _:
+                both(wall_ms=600_000)
 
 
 @settings(deadline=None, max_examples=examples(60))

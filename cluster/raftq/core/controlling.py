@@ -53,7 +53,7 @@ def cancel(state: State, task_id: TaskId) -> SettledTask:
         return _UNKNOWN
     if task.state in WAITING or task.state in (LEASED, DEAD):
         state.cancel(task)
-        state.tell_children()
+        state.tell_relatives()
     return SettledTask(task.state, "" if task.state is CANCELLED else Conflict.code)
 
 
@@ -143,7 +143,7 @@ def _act(state: State, command: Sweep, task: Task) -> bool:
                 state.redrive(task)
         case SweepAction.MOVE:
             can = _move(state, task, command.to_queue or "")
-    state.tell_children()
+    state.tell_relatives()
     return can
 
 

@@ -18,6 +18,7 @@ from raftq.core.dump_chunks import (
     LineChunk,
     OrderKeyChunk,
     OutcomesChunk,
+    OverChunk,
     PackedChunk,
     QueueChunk,
     RequestsChunk,
@@ -33,7 +34,7 @@ from raftq.core.payload_chunks import payload_chunks
 from raftq.core.rows import ROW_BYTES, pack
 from raftq.core.schedules import ScheduleRow
 from raftq.core.state import State
-from raftq.core.task import is_untouched
+from raftq.core.task import has_relatives_to_tell, is_untouched
 
 Item = TypeVar("Item")
 
@@ -120,6 +121,17 @@ def _dump_keys(state: State) -> Iterator[Chunk]:
         yield ForgottenChunk(young, old)
     if wakes := state.wakes.rows():
         yield WakesChunk(wakes)
+    yield from _dump_over(state)
+
+
+def _dump_over(state: State) -> Iterator[OverChunk]:
+    """Yield those that are over and have relatives to tell; others may be forgotten already."""
+    told_until = state.told_until
+    if state.over and not has_relatives_to_tell(state.over[0]):
+        told_until = 0
+    for part in _parts(task.sequence for task in state.over if has_relatives_to_tell(task)):
+        yield OverChunk(part, told_until)
+        told_until = 0
 
 
 def _dump_schedules(state: State) -> Iterator[SchedulesChunk]:

@@ -122,6 +122,14 @@ class ForgottenChunk(Struct, array_like=True, frozen=True, tag=14):
     old: list[int]
 
 
+class OverChunk(Struct, array_like=True, frozen=True, tag=16):
+    """Tasks that are over, and whose children or parents do not know it yet, in their order."""
+
+    sequences: list[TaskSequence]
+    told_until: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
+    """The last child of the first of them that knows."""
+
+
 class WakesChunk(Struct, array_like=True, frozen=True, tag=15):
     """When queues are looked at again."""
 
@@ -144,6 +152,7 @@ Chunk: TypeAlias = (
     | SchedulesChunk
     | ForgottenChunk
     | WakesChunk
+    | OverChunk
     | PayloadRows
 )
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -1,7 +1,6 @@
 """How tasks end, and what follows: for their keys, their children, and what is remembered."""
 
 from collections import deque
-from collections.abc import Iterable
 
 from google_crc32c import value as crc32c
 
@@ -14,6 +13,7 @@ from raftq.core.task import (
     DONE,
     FORGETTABLE,
     LEASED,
+    OVER,
     Blocked,
     Extras,
     Lease,
@@ -33,7 +33,13 @@ class Ends(Gates):
     def __init__(self, payloads: Payloads) -> None:
         super().__init__(payloads)
         self.over: deque[Task] = deque()
-        """Tasks that are over and have children who do not know it yet."""
+        """Tasks that are over, whose children or parents do not know it yet."""
+        self.told_until = 0
+        """The sequence of the last child of the first of them that knows; 0 if none does."""
+        self.children_left = 0
+        """How many more children are told in this entry."""
+        self.ties_left = 0
+        """From how many more parents children are taken in this entry."""
 
     # ------------------------------------------------------------ ends
 
@@ -60,10 +66,10 @@ class Ends(Gates):
             self.drop_payload(task, queue)
         if task.extras is not None:
             self._end_extras(task, task.extras, state)
-        if task.children:
-            self.over.append(task)
         if task.lease is None:
             self._leave(task, queue)
+        elif task.children:
+            self.over.append(task)
 
     def _end_extras(self, task: Task, extras: Extras, state: TaskState) -> None:
         extras.confirm_by_ms = 0
@@ -95,17 +101,19 @@ class Ends(Gates):
 
     def _leave(self, task: Task, queue: ReadyQueue) -> None:
         """A task is over, and nobody runs it any more."""
-        if task.extras is not None:
-            self._leave_keys(task, task.extras)
-        if task.state is not DEAD and not task.children:
-            self._keep_outcome(task, queue)
+        is_untied = task.extras is None or self._let_go(task, task.extras)
+        if is_untied and not task.children:
+            if task.state is not DEAD:
+                self._keep_outcome(task, queue)
+        else:
+            self.over.append(task)
 
-    def _leave_keys(self, task: Task, extras: Extras) -> None:
+    def _let_go(self, task: Task, extras: Extras) -> bool:
+        """Take a task from its order key and its parents; tell whether nothing is left to do."""
         key = extras.options.order_key
         if key is not None and (following := self.order_keys.leave(key, task.sequence)):
             self._unblock(self.tasks.objects[following])
-        if task.state is not DEAD:
-            self._unpin_parents(task, extras.options.depends_on)
+        return task.state is DEAD or not extras.parents or self._untie(task, extras.parents)
 
     def _unblock(self, task: Task) -> None:
         """Let a task on that was blocked by its order key."""
@@ -131,34 +139,45 @@ class Ends(Gates):
 
     # ------------------------------------------------------------ parents and children
 
-    def pin(self, parent: Task, child: Task) -> None:
-        """Tie a task, which is an object, to one that depends on it."""
-        if parent.children is None:
-            parent.children = set()
-        parent.children.add(child.sequence)
-
-    def _unpin_parents(self, child: Task, parents: Iterable[bytes]) -> None:
-        for parent_id in parents:
-            parent = self.tasks.objects.get(self.tasks.find(parent_id))
-            if parent is not None and parent.children and child.sequence in parent.children:
-                parent.children.remove(child.sequence)
-                is_over = parent.state in FORGETTABLE and parent.lease is None
-                if is_over and not parent.children and not parent.is_kept:
-                    self._keep_outcome(parent, self.queues[parent.queue])
-
-    def tell_children(self) -> None:
-        """Let the children of tasks that are over know it; to be called after each command."""
-        while self.over:
-            parent = self.over.popleft()
-            for sequence in sorted(parent.children or ()):
-                child = self.tasks.objects[sequence]
-                extras = child.extras
-                if extras is not None and parent.sequence in extras.waits_for:
-                    self._tell(child, parent)
-
-    def _tell(self, child: Task, parent: Task) -> None:
+    def tie(self, child: Task, parents: list[Task]) -> None:
+        """Tie a task, which is an object, to all that it depends on, which are objects, too."""
         extras = child.extras
         assert extras is not None
+        for parent in parents:
+            if parent.children is None:
+                parent.children = set()
+            parent.children.add(child.sequence)
+        extras.parents = sorted([parent.sequence for parent in parents], reverse=True)
+
+    def tell_relatives(self) -> None:
+        """Let the children and the parents of tasks that are over know it.
+
+        To be called after each command. An entry tells a bounded number, in the order in which the
+        tasks ended; the next entries go on.
+        """
+        while self.over:
+            task = self.over[0]
+            if not (self._tell_children(task) and self._untie_rest(task)):
+                return
+            self.over.popleft()
+            self.told_until = 0
+
+    def _tell_children(self, parent: Task) -> bool:
+        """Let the children of a task that is over know it; tell whether all of them do."""
+        told_until = self.told_until
+        for sequence in sorted([each for each in parent.children or () if each > told_until]):
+            if not self.children_left:
+                return False
+            self.children_left -= 1
+            self.told_until = sequence
+            child = self.tasks.objects[sequence]
+            if child.extras is not None and parent.sequence in child.extras.waits_for:
+                self._tell(child, child.extras, parent)
+        return True
+
+    def _tell(self, child: Task, extras: Extras, parent: Task) -> None:
+        if parent.state not in OVER:
+            return  # It was redriven before this child's turn came.
         policy = extras.options.on_parent_failure
         if parent.state is not DONE and policy is not OnParentFailure.RUN:
             if policy is OnParentFailure.CANCEL or parent.state is not DEAD:
@@ -169,3 +188,37 @@ class Ends(Gates):
         if not extras.waits_for and extras.blocked_by is Blocked.PARENTS:
             extras.blocked_by = None
             self.let_on(child)
+
+    def _untie_rest(self, child: Task) -> bool:
+        """Take a task that is over from the parents that were too many; tell whether none is left.
+
+        One that may still be run, because it was cancelled while it ran, keeps them until it is
+        not; one that is dead, until it is discarded.
+        """
+        extras = child.extras
+        is_left = child.state in FORGETTABLE and child.lease is None
+        if extras is None or not extras.parents or not is_left:
+            return True
+        is_untied = self._untie(child, extras.parents)
+        if is_untied:
+            self._keep_if_unneeded(child)
+        return is_untied
+
+    def _untie(self, child: Task, parents: list[int]) -> bool:
+        """Take a task from as many parents as this entry may still; tell whether none is left."""
+        count = min(len(parents), self.ties_left)
+        self.ties_left -= count
+        for _ in range(count):
+            parent = self.tasks.objects[parents.pop()]
+            assert parent.children is not None
+            parent.children.remove(child.sequence)
+            if not parent.children:
+                self._keep_if_unneeded(parent)
+        return not parents
+
+    def _keep_if_unneeded(self, task: Task) -> None:
+        """Remember a task for its time if it is over for good, and tied to nobody any more."""
+        is_over = task.state in FORGETTABLE and task.lease is None and not task.is_kept
+        is_tied = task.children or (task.extras is not None and task.extras.parents)
+        if is_over and not is_tied:
+            self._keep_outcome(task, self.queues[task.queue])

@@ -68,7 +68,7 @@ def enqueue_parts(
     if not passes_quotas:
         take_from_rates(state, counted(plan.new))
     created = _create_all(state, plan.new)
-    state.tell_children()
+    state.tell_relatives()
     states = {task.id: state_of(task) for task in created}
     told = [
         EnqueuedTask(created[each].id, states[created[each].id], True)
@@ -325,22 +325,19 @@ def _take_keys(state: State, task: Task, options: TaskOptions) -> None:
 
 def _meet_parents(state: State, task: Task, options: TaskOptions) -> bool:
     """Tie a new task to its parents; tell whether it can still run."""
-    can_run = True
-    for parent_id in options.depends_on:
-        parent = state.tasks.get(state.tasks.find(parent_id))
-        state.tasks.own(parent)
-        if not _is_waited_for(parent, options.on_parent_failure):
-            failed = parent.state is not DONE
-            can_run = can_run and not (failed and options.on_parent_failure is not _RUN)
-        else:
-            assert task.extras is not None
-            task.extras.waits_for.add(parent.sequence)
-    if can_run:
-        for parent_id in options.depends_on:
-            parent = state.tasks.objects[state.tasks.find(parent_id)]
-            state.pin(parent, task)
-        state.mix(*sorted(task.extras.waits_for if task.extras is not None else ()))
-    return can_run
+    extras, tasks = task.extras, state.tasks
+    if not options.depends_on or extras is None:
+        return True
+    parents = [tasks.get(tasks.find(each)) for each in options.depends_on]
+    for parent in parents:
+        tasks.own(parent)
+        if _is_waited_for(parent, options.on_parent_failure):
+            extras.waits_for.add(parent.sequence)
+        elif parent.state is not DONE and options.on_parent_failure is not _RUN:
+            return False
+    state.tie(task, parents)
+    state.mix(*sorted(extras.waits_for))
+    return True
 
 
 _RUN = OnParentFailure.RUN

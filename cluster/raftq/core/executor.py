@@ -129,7 +129,7 @@ class Executor:
     def _settled(self, items: list[SettledTask]) -> Settled:
         state = self._state
         if state.over:
-            state.tell_children()
+            state.tell_relatives()
         return Settled(items, state.index)
 
     # ------------------------------------------------------------ enqueue
@@ -203,7 +203,7 @@ class Executor:
         if queue.settings.rate is not None:
             state.wake_later(queue)
         if state.over:
-            state.tell_children()
+            state.tell_relatives()
 
     # ------------------------------------------------------------ settle
 

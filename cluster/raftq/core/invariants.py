@@ -87,13 +87,15 @@ def _check_lines(state: State, tasks: list[Task]) -> None:
 
 def _check_timers(state: State, tasks: list[Task]) -> None:
     """Every lease, start, end and outcome has its instant."""
+    to_tell = {task.sequence for task in state.over}
     for task in tasks:
         is_held = task.lease is not None
         assert is_held or task.state is not LEASED, "a leased task without a lease"
         assert not is_held or task.state in (LEASED, CANCELLED), "a lease without its state"
         is_over = task.state in FORGETTABLE
         assert not task.is_kept or is_over, "an outcome of a task that is not over"
-        assert not is_over or task.is_kept or task.children or is_held, "never forgotten"
+        is_needed = is_held or task.children or task.sequence in to_tell
+        assert not is_over or task.is_kept or is_needed, "never forgotten"
     leases = sum(task.lease is not None for task in tasks)
     assert state.leases.live == leases, "a lease has no timer"
     scheduled = sorted(state.scheduled)

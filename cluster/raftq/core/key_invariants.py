@@ -62,17 +62,24 @@ def _check_limits(state: State, tasks: list[Task]) -> None:
 
 
 def _check_family(state: State, tasks: list[Task]) -> None:
-    """Parents and children know each other."""
+    """Parents and children know each other, and who is over is no relative, or is to tell it."""
     by_sequence = {task.sequence: task for task in tasks}
+    to_tell = {task.sequence for task in state.over}
     for task in tasks:
         for sequence in task.children or ():
             child = by_sequence[sequence]
             assert child.extras is not None
-            assert child.state not in FORGETTABLE or child.lease is not None, "a child is over"
+            is_over = child.state in FORGETTABLE and child.lease is None
+            assert not is_over or sequence in to_tell, "a child is over"
             assert task.id in child.extras.options.depends_on
+            assert task.sequence in child.extras.parents, "a child that knows no parent"
         if task.extras is None:
             continue
+        parents = task.extras.parents
+        assert parents == sorted(set(parents), reverse=True), "parents in disorder"
+        for sequence in parents:
+            assert task.sequence in (by_sequence[sequence].children or ()), "unknown to a parent"
         for sequence in task.extras.waits_for:
-            parent = by_sequence[sequence]
-            assert task.sequence in (parent.children or ()), "a parent that knows no child"
-            assert parent.state in WAITING | {LEASED, DEAD}, "waits for a parent that is over"
+            assert sequence in parents, "waits for a task that is no parent"
+            is_waiting = by_sequence[sequence].state in WAITING | {LEASED, DEAD}
+            assert is_waiting or sequence in to_tell, "waits for a parent that is over"

@@ -12,6 +12,7 @@ from raftq.core.dump_chunks import (
     LineChunk,
     OrderKeyChunk,
     OutcomesChunk,
+    OverChunk,
     PackedChunk,
     QueueChunk,
     ReadyChunk,
@@ -37,6 +38,7 @@ from raftq.core.task import (
     Blocked,
     Extras,
     Task,
+    has_relatives_to_tell,
 )
 from raftq.core.unique_keys import Holder
 from raftq.protocol.codec import MALFORMED
@@ -57,6 +59,7 @@ def load(state: State, chunks: Iterable[bytes]) -> None:
             _load_chunk(state, chunk)
         if heads != 1:
             raise ValueError(f"{heads} heads")
+        _tie_families(state)
         _check_complete(state)
     except (*MALFORMED, LookupError, ValueError, AssertionError) as error:
         raise CorruptRecord(
@@ -76,12 +79,26 @@ def _check_complete(state: State) -> None:
     wrong = [each for each in found if found[each] != sum(queue.counts[each] for queue in queues)]
     if len(state.tasks.rows) != sum(found[each] - objects[each] for each in (READY, SCHEDULED)):
         wrong.append(READY)
+    to_tell = {task.sequence for task in state.over}
     for task in state.tasks.objects.values():
         is_held = task.is_kept or task.children or task.lease is not None
-        if task.state in FORGETTABLE and not is_held:
+        if task.state in FORGETTABLE and not (is_held or task.sequence in to_tell):
             raise ValueError(f"task {task.sequence} would never be forgotten")
     if wrong:
         raise ValueError(f"tasks are missing or doubled: {wrong}")
+
+
+def _tie_families(state: State) -> None:
+    """Let children know their parents: a dump says it of the parents only."""
+    for parent in reversed(state.tasks.all_objects()):
+        for sequence in parent.children or ():
+            extras = state.tasks.objects[sequence].extras
+            if extras is None:
+                raise ValueError(f"task {sequence} is a child and depends on nothing")
+            extras.parents.append(parent.sequence)
+    for task in state.over:
+        if not has_relatives_to_tell(task):
+            raise ValueError(f"task {task.sequence} has nobody to tell that it is over")
 
 
 def _load_chunk(state: State, chunk: Chunk) -> None:
@@ -129,7 +146,8 @@ def _load_keys(
     | LimitKeysChunk
     | SchedulesChunk
     | ForgottenChunk
-    | WakesChunk,
+    | WakesChunk
+    | OverChunk,
 ) -> None:
     match chunk:
         case OrderKeyChunk():
@@ -146,6 +164,10 @@ def _load_keys(
         case WakesChunk(rows=rows):
             for name, at_ms in rows:
                 state.wakes.arm(name, at_ms)
+        case OverChunk(sequences=sequences):
+            if not state.over:
+                state.told_until = chunk.told_until
+            state.over.extend(state.tasks.objects[each] for each in sequences)
 
 
 def _load_head(state: State, head: HeadChunk) -> None:

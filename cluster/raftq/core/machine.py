@@ -263,6 +263,8 @@ class Machine(Executor):
     def next_wall_due_at_ms(self) -> int | None:
         """Return when, in wall time, the next thing but a schedule falls due."""
         state = self._state
+        if state.over:
+            return state.wall_now_ms
         instants = (
             state.scheduled.next_ms(),
             state.ends.next_ms(),

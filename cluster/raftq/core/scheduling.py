@@ -79,5 +79,5 @@ def _may_run(state: State, schedule: Schedule, last_task: TaskId | None) -> bool
     if schedule.overlap is Overlap.SKIP:
         return False
     state.cancel(last)
-    state.tell_children()
+    state.tell_relatives()
     return True

@@ -222,6 +222,8 @@ class State(Ends):
         """
         self.lease_now_ms += lease_advance_ms
         self.wall_now_ms = max(self.wall_now_ms, wall_at_ms)
+        self.children_left = limits.CHILDREN_PER_ENTRY_MAX
+        self.ties_left = limits.TIES_PER_ENTRY_MAX
         while (expired := self.leases.pop_due(self.lease_now_ms)) is not None:
             self._expire(expired)
         if self.ends.live:
@@ -235,7 +237,7 @@ class State(Ends):
         if self.limit_keys.wakes or self.wakes.heap or self.unique_keys.ends:
             self._pass_limits()
         if self.over:
-            self.tell_children()
+            self.tell_relatives()
         forgotten = 0
         while forgotten < limits.DUE_PER_ENTRY_MAX and (
             old := self.outcomes.pop_old(self.wall_now_ms)

@@ -121,6 +121,9 @@ class Extras(Struct, gc=False, eq=False):
     """Sequences of the parents that it waits for."""
     end_at_ms: int = 0
     """The instant under which it is entered among those that expire or must be confirmed, or 0."""
+    parents: list[int] = []
+    """Sequences of the tasks of which it is a child, the newest first: all that it depends on,
+    until it is over. Then they are taken from the end, as each of them learns it."""
 
 
 class Task(Struct, gc=False, eq=False):
@@ -157,6 +160,14 @@ class Task(Struct, gc=False, eq=False):
     """The queue in which it was enqueued, if it is in another one now."""
     is_kept: bool = False
     """Whether it is among the outcomes."""
+
+
+def has_relatives_to_tell(task: Task) -> bool:
+    """Tell whether a task that is over has children, or parents who must know it."""
+    if task.children:
+        return True
+    is_left = task.state in FORGETTABLE and task.lease is None
+    return is_left and task.extras is not None and bool(task.extras.parents)
 
 
 def is_untouched(task: Task) -> bool:

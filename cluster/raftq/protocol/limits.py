@@ -65,6 +65,11 @@ PARKED_PER_COMMAND_MAX: Final = 1_000
 DUE_PER_ENTRY_MAX: Final = 5_000
 """Tasks that one log entry starts because their time has come; as many that it lets expire, and as
 many that it forgets. The next entries go on."""
+CHILDREN_PER_ENTRY_MAX: Final = 5_000
+"""Children that one log entry tells that a parent is over; the next entries go on."""
+TIES_PER_ENTRY_MAX: Final = 100_000
+"""Parents that one log entry tells that a child is over; the next entries go on. One is a twentieth
+of the work of telling a child."""
 BACKOFF_MS_MAX: Final = 30 * DAY_MS
 CRASHES_MAX_LIMIT: Final = 1_000
 RESULT_TTL_MS_MAX: Final = 30 * DAY_MS
