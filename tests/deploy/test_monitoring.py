@@ -13,7 +13,7 @@ from tests.support.nodes import call, new_queue
 
 from raftq.cli.local_cluster import LocalCluster
 from raftq.protocol import errors, limits
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 PROMETHEUS = DEPLOY / "prometheus"
 PAGE = (ROOT / "docs" / "operating" / "monitoring.md").read_text()

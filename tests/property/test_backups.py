@@ -15,7 +15,8 @@ from raftq.core.machine import Machine
 from raftq.core.task import OVER
 from raftq.node.backup_files import load_backup
 from raftq.node.restore import restore
-from raftq.protocol.messages import Command, FoundCluster, TaskState
+from raftq.protocol.commands import Command, FoundCluster
+from raftq.protocol.fields import TaskState
 from raftq.storage.backups import BackupMeta, write_backup
 from raftq.storage.data_dir import DataDir
 from raftq.storage.files import RealFiles

@@ -19,13 +19,10 @@ from raftq.core.request_memory import RequestMemory
 from raftq.core.sequences import Line
 from raftq.core.state import State
 from raftq.core.task import DONE, Task
-from raftq.protocol.messages import (
-    AckItem,
-    Lease,
-    NewTask,
-    SettledTask,
-    TaskStatus,
-)
+from raftq.protocol.commands import AckItem, Lease
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import SettledTask
+from raftq.protocol.statuses import TaskStatus
 from raftq.testing.checks import check_all
 
 WORLDS = st.builds(

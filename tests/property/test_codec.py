@@ -9,8 +9,11 @@ from tests.support.message_strategies import messages_of
 
 from raftq.consensus.peers.messages import PeerMessage, decode_message, encode_frame
 from raftq.protocol import codec
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Command, Entry
 from raftq.protocol.errors import RequestError
-from raftq.protocol.messages import Call, Command, Entry, HelloReply, Reply, TimeoutMs
+from raftq.protocol.fields import TimeoutMs
+from raftq.protocol.replies import HelloReply, Reply
 from raftq.protocol.requests import RequestReader, call_of, read_request
 from raftq.protocol.versions import ENTRY_VERSION
 

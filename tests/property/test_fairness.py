@@ -6,7 +6,9 @@ from tests.support.examples import examples
 from tests.support.machines import task_id
 from tests.support.play import Play
 
-from raftq.protocol.messages import Enqueue, NewTask, QueueChanges, SetQueue, TaskOptions
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.control import SetQueue
+from raftq.protocol.options import NewTask, QueueChanges, TaskOptions
 
 weights = st.integers(1, 10)
 

@@ -7,24 +7,12 @@ from tests.support.examples import examples
 from tests.support.machines import task_id
 from tests.support.play import ALL, Play
 
-from raftq.protocol.messages import (
-    Cancel,
-    Edit,
-    Enqueue,
-    KeyLimit,
-    Lease,
-    LeasedTask,
-    NewTask,
-    QueueChanges,
-    Rate,
-    SetLimit,
-    SetQueue,
-    Sweep,
-    SweepAction,
-    TaskOptions,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.commands import Enqueue, Lease
+from raftq.protocol.control import Cancel, Edit, SetLimit, SetQueue, Sweep
+from raftq.protocol.fields import SweepAction, TaskState
+from raftq.protocol.options import KeyLimit, NewTask, QueueChanges, Rate, TaskOptions
+from raftq.protocol.replies import LeasedTask
+from raftq.protocol.statuses import TaskStatus
 
 one = st.one_of(some.commands, some.key_limits, some.leases, some.reports)
 wall_steps = st.sampled_from([0, 0, 1, 100, 333, 1_000])

@@ -13,19 +13,11 @@ from tests.support.message_strategies import messages_of
 from tests.support.play import Play
 
 from raftq.core.machine import Machine
-from raftq.protocol.messages import (
-    Cancel,
-    Command,
-    Confirm,
-    Edit,
-    Entry,
-    OnParentFailure,
-    QueueChanges,
-    Rejected,
-    SetQueue,
-    Settled,
-    TaskState,
-)
+from raftq.protocol.commands import Command, Entry
+from raftq.protocol.control import Cancel, Confirm, Edit, SetQueue
+from raftq.protocol.fields import OnParentFailure, TaskState
+from raftq.protocol.options import QueueChanges
+from raftq.protocol.replies import Rejected, Settled
 
 entries = st.lists(some.commands, min_size=1, max_size=5)
 steps_ms = st.sampled_from([0, 0, 0, 1, 400, 1_000, 5_000])

@@ -19,7 +19,7 @@ from tests.support.machines import entry, task_id
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import Command, Lease
+from raftq.protocol.commands import Command, Lease
 
 
 def entries_of(theme: str) -> st.SearchStrategy[list[Command]]:

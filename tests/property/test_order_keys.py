@@ -7,20 +7,19 @@ from tests.support.examples import examples
 from tests.support.machines import task_id
 from tests.support.play import Play
 
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
     AckItem,
     Command,
     Enqueue,
     Fail,
     FailItem,
-    LeasedTask,
-    NewTask,
     Requeue,
     RequeueItem,
-    TaskOptions,
-    TaskState,
 )
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask, TaskOptions
+from raftq.protocol.replies import LeasedTask
 
 COUNT = 12
 entries = st.lists(st.one_of(some.commands, some.leases, some.reports), min_size=1, max_size=6)

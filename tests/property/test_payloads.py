@@ -25,7 +25,9 @@ from raftq.consensus.replicated_state import ReplicatedState
 from raftq.consensus.snapshotter import Snapshotter
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import Ack, AckItem, Command, Enqueue, Lease, Leased, NewTask
+from raftq.protocol.commands import Ack, AckItem, Command, Enqueue, Lease
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Leased
 from raftq.storage.journal import Journal, JournalEntry
 from raftq.storage.record_chain import Chunk
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore

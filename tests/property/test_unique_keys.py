@@ -7,15 +7,10 @@ from tests.support.examples import examples
 from tests.support.machines import task_id
 from tests.support.play import Play
 
-from raftq.protocol.messages import (
-    Enqueue,
-    Enqueued,
-    NewTask,
-    OnConflict,
-    Rejected,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.fields import OnConflict, TaskState
+from raftq.protocol.options import NewTask, TaskOptions
+from raftq.protocol.replies import Enqueued, Rejected
 
 entries = st.lists(st.one_of(some.commands, some.enqueues), min_size=1, max_size=6)
 times_ms = st.sampled_from([0, 0, 400, 1_000])

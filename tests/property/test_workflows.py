@@ -9,10 +9,9 @@ from tests.support.play import Play
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
     AckItem,
-    Cancel,
     Command,
     Enqueue,
     EnqueuePart,
@@ -20,16 +19,11 @@ from raftq.protocol.messages import (
     Fail,
     FailItem,
     Lease,
-    LeasedTask,
-    NewTask,
-    OnParentFailure,
-    Settled,
-    Sweep,
-    SweepAction,
-    TaskFilter,
-    TaskOptions,
-    TaskState,
 )
+from raftq.protocol.control import Cancel, Sweep
+from raftq.protocol.fields import OnParentFailure, SweepAction, TaskState
+from raftq.protocol.options import NewTask, TaskFilter, TaskOptions
+from raftq.protocol.replies import LeasedTask, Settled
 
 DONE, DEAD, CANCELLED = TaskState.DONE, TaskState.DEAD, TaskState.CANCELLED
 JOIN = task_id(1_000)

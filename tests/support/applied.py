@@ -5,7 +5,7 @@ import asyncio
 from tests.support.server_bench import ServerBench
 
 from raftq.core.applied import Applied, Event
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 LEFT_SECONDS = 5.0
 READY, LEASED, DONE = TaskState.READY, TaskState.LEASED, TaskState.DONE

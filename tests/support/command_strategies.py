@@ -13,16 +13,10 @@ from msgspec.structs import replace
 from tests.support.machines import START_AT_MS, task_id
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
     AckItem,
-    Backoff,
-    BackoffKind,
-    Cancel,
     Command,
-    Confirm,
-    DeleteSchedule,
-    Edit,
     Enqueue,
     EnqueuePart,
     EnqueueParts,
@@ -30,29 +24,41 @@ from raftq.protocol.messages import (
     ExtendItem,
     Fail,
     FailItem,
-    FireSchedule,
     FoundCluster,
-    KeyLimit,
     Lease,
-    NewTask,
-    OnConflict,
-    OnParentFailure,
-    Overlap,
-    QueueChanges,
-    Quota,
-    Rate,
     Requeue,
     RequeueItem,
-    Schedule,
+)
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    FireSchedule,
     SetLimit,
     SetQueue,
     SetQuota,
     SetSchedule,
     Sweep,
+)
+from raftq.protocol.fields import (
+    BackoffKind,
+    OnConflict,
+    OnParentFailure,
+    Overlap,
     SweepAction,
+    TaskState,
+)
+from raftq.protocol.options import (
+    Backoff,
+    KeyLimit,
+    NewTask,
+    QueueChanges,
+    Quota,
+    Rate,
+    Schedule,
     TaskFilter,
     TaskOptions,
-    TaskState,
 )
 
 T = TypeVar("T")

@@ -11,7 +11,10 @@ from tests.support.slow_model import SlowModel
 from raftq.core import id_table, rows
 from raftq.core.applied import Applied
 from raftq.core.machine import Machine
-from raftq.protocol.messages import Command, CommandReply, QueueStatus, Rejected, TaskState
+from raftq.protocol.commands import Command
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import CommandReply, Rejected
+from raftq.protocol.statuses import QueueStatus
 
 TIGHT: Final = {
     "ERRORS_KEPT_PER_TASK": 2,

@@ -17,32 +17,25 @@ from google_crc32c import value as crc32c
 
 from raftq.core.machine import Machine
 from raftq.protocol import codec
-from raftq.protocol.errors import CommitTimeout, NoLeader, UnknownTask, error_from_code
-from raftq.protocol.messages import (
+from raftq.protocol.calls import Call, LeaseCall, QueueCall, TaskCall
+from raftq.protocol.commands import (
     Ack,
     AckItem,
-    Call,
     Command,
-    CommandReply,
     Enqueue,
     Entry,
     Extend,
     ExtendItem,
     Fail,
     FailItem,
-    LeaseCall,
-    Leased,
-    LeasedTask,
-    NewTask,
-    QueueCall,
-    Rejected,
-    Reply,
     Requeue,
     RequeueItem,
     Settlement,
-    TaskCall,
-    TaskStatus,
 )
+from raftq.protocol.errors import CommitTimeout, NoLeader, UnknownTask, error_from_code
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import CommandReply, Leased, LeasedTask, Rejected, Reply
+from raftq.protocol.statuses import TaskStatus
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.testing.checks import Bounds
 from raftq.testing.facts import AppliedEntry, ClusterFacts, LeaderSeen, LeaseExpired

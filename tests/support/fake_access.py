@@ -12,29 +12,14 @@ from tests.support.fake_node import task_status
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.parts.reading import OVER
+from raftq.protocol.calls import Call, ResultCall, SchedulesCall, TaskCall
+from raftq.protocol.commands import Enqueue, EnqueueParts
+from raftq.protocol.control import Cancel, Confirm, SetSchedule
 from raftq.protocol.errors import RaftqError, UnknownTask
-from raftq.protocol.messages import (
-    Call,
-    Cancel,
-    Confirm,
-    Done,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    EnqueueParts,
-    NewTask,
-    ResultCall,
-    Schedule,
-    ScheduleList,
-    SchedulesCall,
-    ScheduleStatus,
-    SetSchedule,
-    Settled,
-    SettledTask,
-    TaskCall,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask, Schedule
+from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Settled, SettledTask
+from raftq.protocol.statuses import ScheduleList, ScheduleStatus, TaskStatus
 
 T = TypeVar("T")
 _LOOK_SECONDS = 0.005

@@ -16,60 +16,61 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from raftq.protocol import codec
-from raftq.protocol.errors import RaftqError
-from raftq.protocol.messages import (
-    Ack,
+from raftq.protocol.calls import (
     AddMember,
     Call,
-    Cancel,
     ClusterCall,
-    ClusterStatus,
-    Confirm,
-    DeleteSchedule,
-    Done,
-    Edit,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    EnqueueParts,
-    Extend,
-    Fail,
-    HelloReply,
     LeaseCall,
-    Leased,
-    NodeStatus,
     QueueCall,
-    QueueList,
     QueuesCall,
-    QueueStatus,
-    Quota,
     ReadCall,
     RemoveMember,
-    Reply,
-    Requeue,
     ResultCall,
-    ScheduleList,
     SchedulesCall,
+    SettingsCall,
+    TaskCall,
+    TasksCall,
+    TransferLeadership,
+    WhyCall,
+)
+from raftq.protocol.commands import Ack, Enqueue, EnqueueParts, Extend, Fail, Requeue
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
     SetLimit,
     SetQueue,
     SetQuota,
     SetSchedule,
-    Settings,
-    SettingsCall,
+    Sweep,
+)
+from raftq.protocol.errors import RaftqError
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import Quota
+from raftq.protocol.replies import (
+    Done,
+    Enqueued,
+    EnqueuedTask,
+    HelloReply,
+    Leased,
+    Reply,
     Settled,
     SettledTask,
-    Sweep,
     Swept,
-    TaskCall,
-    TaskPage,
-    TasksCall,
-    TaskState,
-    TaskStatus,
-    TransferLeadership,
-    Why,
-    WhyCall,
 )
 from raftq.protocol.requests import Request, RequestReader, call_of, read_request
+from raftq.protocol.statuses import (
+    ClusterStatus,
+    NodeStatus,
+    QueueList,
+    QueueStatus,
+    ScheduleList,
+    Settings,
+    TaskPage,
+    TaskStatus,
+    Why,
+)
 
 T = TypeVar("T")
 

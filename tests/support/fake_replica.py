@@ -11,8 +11,10 @@ from raftq.consensus.contract import CallHandler, ReplicaListener, ReplicaView
 from raftq.core.applied import Applied
 from raftq.core.machine import Machine
 from raftq.protocol import codec
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Command, Entry
 from raftq.protocol.errors import LeadershipLost, NoLeader, NotLeader, RaftqError
-from raftq.protocol.messages import Call, Command, CommandReply, Entry, Reply
+from raftq.protocol.replies import CommandReply, Reply
 from raftq.protocol.versions import ENTRY_VERSION
 
 Forward = Callable[[Call, float], Awaitable[Reply]]

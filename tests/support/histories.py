@@ -2,33 +2,30 @@
 
 from collections.abc import Sequence
 
-from raftq.protocol.messages import (
+from raftq.protocol.calls import Call, LeaseCall, QueueCall, TaskCall
+from raftq.protocol.commands import (
     Ack,
     AckItem,
-    Call,
-    Consistency,
     Enqueue,
-    Enqueued,
-    EnqueuedTask,
     Extend,
     ExtendItem,
     Fail,
     FailItem,
-    LeaseCall,
-    Leased,
-    LeasedTask,
-    NewTask,
-    QueueCall,
-    QueueStatus,
-    Reply,
     Requeue,
     RequeueItem,
+)
+from raftq.protocol.fields import Consistency, TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import (
+    Enqueued,
+    EnqueuedTask,
+    Leased,
+    LeasedTask,
+    Reply,
     Settled,
     SettledTask,
-    TaskCall,
-    TaskState,
-    TaskStatus,
 )
+from raftq.protocol.statuses import QueueStatus, TaskStatus
 from raftq.testing.checks import Bounds, check_all
 from raftq.testing.facts import ClusterFacts
 from raftq.testing.history import Operation, Outcome

@@ -3,28 +3,23 @@
 from raftq.core.applied import Applied
 from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
     AckItem,
     Command,
-    CommandReply,
     Enqueue,
-    Enqueued,
     Entry,
     Extend,
     ExtendItem,
     Fail,
     FailItem,
     Lease,
-    Leased,
-    LeasedTask,
-    NewTask,
     Requeue,
     RequeueItem,
-    Settled,
-    SettledTask,
-    TaskState,
 )
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import CommandReply, Enqueued, Leased, LeasedTask, Settled, SettledTask
 from raftq.protocol.versions import ENTRY_VERSION
 
 LEASE_MS = 10_000

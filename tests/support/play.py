@@ -8,20 +8,11 @@ from tests.support.machines import START_AT_MS, entry
 
 from raftq.core.applied import Applied
 from raftq.core.machine import Machine
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Command,
-    CommandReply,
-    Lease,
-    Leased,
-    LeasedTask,
-    Settled,
-    SettledTask,
-    TaskFilter,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.commands import Ack, AckItem, Command, Lease
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import TaskFilter
+from raftq.protocol.replies import CommandReply, Leased, LeasedTask, Settled, SettledTask
+from raftq.protocol.statuses import TaskStatus
 
 ALL = TaskFilter()
 LEASE_MS = 10_000

@@ -8,17 +8,10 @@ from tests.support.fake_replica import FakeReplica
 
 from raftq.consensus.contract import ReplicaView
 from raftq.core.applied import Applied
-from raftq.protocol.messages import (
-    Call,
-    Command,
-    Enqueue,
-    Lease,
-    LeaseCall,
-    Leased,
-    NewTask,
-    Reply,
-    TaskOptions,
-)
+from raftq.protocol.calls import Call, LeaseCall
+from raftq.protocol.commands import Command, Enqueue, Lease
+from raftq.protocol.options import NewTask, TaskOptions
+from raftq.protocol.replies import Leased, Reply
 from raftq.server.waiters import Waiters
 
 SOON: Final = 5.0

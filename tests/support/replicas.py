@@ -11,8 +11,10 @@ from raftq.consensus.parts import ReplicaConfig
 from raftq.consensus.raft.elector import ElectionTimes
 from raftq.consensus.replica import RaftReplica
 from raftq.core.applied import Applied
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Command
 from raftq.protocol.errors import OutcomeUnknown, UnavailableError
-from raftq.protocol.messages import Call, Command, CommandReply, Reply
+from raftq.protocol.replies import CommandReply, Reply
 from raftq.storage.data_dir import DataDir
 from raftq.storage.files import RealFiles
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 
 class Control:

@@ -12,7 +12,7 @@ import msgpack
 from tests.support.fake_replica import FakeReplica
 from tests.support.replicas import free_ports
 
-from raftq.protocol.messages import ClusterStatus
+from raftq.protocol.statuses import ClusterStatus
 from raftq.server.gate import Access
 from raftq.server.http_listener import HttpPatience
 from raftq.server.native import NativePatience

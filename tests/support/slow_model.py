@@ -17,35 +17,32 @@ from tests.support.model.moves import (
 from tests.support.model.world import SCHEDULED, WAITING, SlowTask, World
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
-    Cancel,
     Command,
-    CommandReply,
-    Confirm,
-    DeleteSchedule,
-    Edit,
     Enqueue,
     EnqueuePart,
     EnqueueParts,
     Extend,
     Fail,
-    FireSchedule,
     FoundCluster,
-    Founded,
     Lease,
-    QueueStatus,
     Requeue,
-    ScheduleList,
+)
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    FireSchedule,
     SetLimit,
     SetQueue,
     SetQuota,
     SetSchedule,
-    Settings,
-    Settled,
     Sweep,
-    TaskStatus,
 )
+from raftq.protocol.replies import CommandReply, Founded, Settled
+from raftq.protocol.statuses import QueueStatus, ScheduleList, Settings, TaskStatus
 
 
 class SlowModel:

@@ -4,7 +4,7 @@ import pytest
 from tests.tidy.lifecycle import PAGE, generated, renewed
 
 from raftq.core.task import DONE, TRANSITIONS, Blocked
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 
 def test_the_diagram_and_the_table_are_up_to_date() -> None:

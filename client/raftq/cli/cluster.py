@@ -6,7 +6,7 @@ import typer
 
 from raftq.cli import output
 from raftq.cli.options import Addresses, AsJson, Timeout, connected
-from raftq.protocol.messages import ClusterStatus
+from raftq.protocol.statuses import ClusterStatus
 
 app = typer.Typer(help="The cluster as a whole.", invoke_without_command=True)
 _COLUMNS = ("id", "role", "is_voter", "reachable", "native_address", "http_address", "peer_address")

@@ -10,7 +10,7 @@ import typer
 from raftq.cli import output
 from raftq.cli.options import Addresses, AsJson, Timeout, connected
 from raftq.protocol.events import Position, TaskEvent
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 if TYPE_CHECKING:
     from raftq.client import AsyncClient, Events

@@ -5,7 +5,7 @@ import re
 import typer
 
 from raftq.cli import output
-from raftq.protocol.messages import NAME_PATTERN
+from raftq.protocol.fields import NAME_PATTERN
 
 
 def require_name(what: str, name: str) -> None:

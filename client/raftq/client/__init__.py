@@ -14,6 +14,7 @@ from raftq.client.keywords.moments import Moment
 from raftq.client.keywords.new_tasks import Parts, PreparedKeywords, TaskKeywords
 from raftq.client.keywords.rates import backoff
 from raftq.client.parts.configuring import QueueKeywords
+from raftq.protocol.commands import AckItem, EnqueuePart, ExtendItem, FailItem, RequeueItem
 from raftq.protocol.errors import (
     Conflict,
     ConnectionLost,
@@ -37,37 +38,34 @@ from raftq.protocol.errors import (
     UnknownTask,
 )
 from raftq.protocol.events import Position, TaskEvent
-from raftq.protocol.messages import (
-    AckItem,
-    Attempt,
-    Backoff,
+from raftq.protocol.fields import (
     BackoffKind,
-    ClusterStatus,
     Consistency,
-    EnqueuedTask,
-    EnqueuePart,
-    ExtendItem,
-    FailItem,
-    KeyLimit,
-    LeasedTask,
-    LimitStatus,
     MissedRuns,
-    NewTask,
     OnConflict,
     OnParentFailure,
     Overlap,
+    TaskState,
+)
+from raftq.protocol.options import (
+    Backoff,
+    KeyLimit,
+    NewTask,
     QueueSettings,
-    QueueStatus,
     Quota,
     Rate,
-    Reason,
-    RequeueItem,
     Schedule,
-    ScheduleStatus,
-    SettledTask,
     TaskOptions,
+)
+from raftq.protocol.replies import EnqueuedTask, LeasedTask, SettledTask
+from raftq.protocol.statuses import (
+    Attempt,
+    ClusterStatus,
+    LimitStatus,
+    QueueStatus,
+    Reason,
+    ScheduleStatus,
     TaskPage,
-    TaskState,
     TaskStatus,
     Why,
 )

@@ -21,7 +21,8 @@ from raftq.client.parts.controlling import Controlling
 from raftq.client.parts.following import Following
 from raftq.client.parts.producing import Producing
 from raftq.client.parts.working import Working
-from raftq.protocol.messages import AddMember, ClusterStatus, RemoveMember, TransferLeadership
+from raftq.protocol.calls import AddMember, RemoveMember, TransferLeadership
+from raftq.protocol.statuses import ClusterStatus
 
 
 class AsyncClient(Producing, Working, Controlling, Configuring, Following):

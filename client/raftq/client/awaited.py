@@ -13,19 +13,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Ack, Enqueue, Extend, Fail, Requeue
 from raftq.protocol.errors import ConnectionLost, InternalError, QueueFull, RequestError
-from raftq.protocol.messages import (
-    Ack,
-    Call,
-    Enqueue,
-    Enqueued,
-    Extend,
-    Fail,
-    HelloReply,
-    Reply,
-    Requeue,
-    Settled,
-)
+from raftq.protocol.replies import Enqueued, HelloReply, Reply, Settled
 
 T = TypeVar("T")
 _SHARED_BYTES_MAX: Final = 256 * limits.KIB

@@ -20,7 +20,8 @@ from raftq.client.events import BlockingEvents, Events
 from raftq.client.keywords.filters import FilterKeywords
 from raftq.client.submitting import Submissions
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import Consistency, TaskStatus
+from raftq.protocol.fields import Consistency
+from raftq.protocol.statuses import TaskStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -17,6 +17,9 @@ from raftq.client.connection import PATIENCE_SECONDS, Connection, open_connectio
 from raftq.client.credentials import Credentials
 from raftq.client.endpoints import Address, Endpoints
 from raftq.protocol import limits
+from raftq.protocol.calls import Call, ClusterCall, LeaseCall, ReadCall, ResultCall
+from raftq.protocol.commands import Enqueue, EnqueueParts
+from raftq.protocol.control import Cancel, Confirm, Edit
 from raftq.protocol.errors import (
     CommitTimeout,
     ConnectionLost,
@@ -33,22 +36,8 @@ from raftq.protocol.errors import (
     UnknownMethod,
     UnsupportedVersion,
 )
-from raftq.protocol.messages import (
-    Call,
-    Cancel,
-    ClusterCall,
-    Confirm,
-    Consistency,
-    Edit,
-    Enqueue,
-    Enqueued,
-    EnqueueParts,
-    LeaseCall,
-    Leased,
-    ReadCall,
-    ResultCall,
-    Settled,
-)
+from raftq.protocol.fields import Consistency
+from raftq.protocol.replies import Enqueued, Leased, Settled
 
 _PAUSE_SECONDS: Final = 0.01
 _PAUSE_MAX_SECONDS: Final = 0.2

@@ -15,6 +15,34 @@ import msgspec
 from raftq.client.awaited import Group, Lone, item_at
 from raftq.client.credentials import Credentials
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import (
+    AddMember,
+    Call,
+    ClusterCall,
+    LeaseCall,
+    QueueCall,
+    QueuesCall,
+    RemoveMember,
+    ResultCall,
+    SchedulesCall,
+    SettingsCall,
+    TaskCall,
+    TasksCall,
+    TransferLeadership,
+    WhyCall,
+)
+from raftq.protocol.commands import Ack, Enqueue, EnqueueParts, Extend, Fail, Requeue
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    Sweep,
+)
 from raftq.protocol.errors import (
     ConnectionLost,
     InternalError,
@@ -22,51 +50,16 @@ from raftq.protocol.errors import (
     NoLeader,
     PayloadTooLarge,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AddMember,
-    Call,
-    Cancel,
-    ClusterCall,
+from raftq.protocol.replies import Done, Enqueued, HelloReply, Leased, Reply, Settled, Swept
+from raftq.protocol.statuses import (
     ClusterStatus,
-    Confirm,
-    DeleteSchedule,
-    Done,
-    Edit,
-    Enqueue,
-    Enqueued,
-    EnqueueParts,
-    Extend,
-    Fail,
-    HelloReply,
-    LeaseCall,
-    Leased,
-    QueueCall,
     QueueList,
-    QueuesCall,
     QueueStatus,
-    RemoveMember,
-    Reply,
-    Requeue,
-    ResultCall,
     ScheduleList,
-    SchedulesCall,
-    SetLimit,
-    SetQueue,
-    SetQuota,
-    SetSchedule,
     Settings,
-    SettingsCall,
-    Settled,
-    Sweep,
-    Swept,
-    TaskCall,
     TaskPage,
-    TasksCall,
     TaskStatus,
-    TransferLeadership,
     Why,
-    WhyCall,
 )
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import NodeStatus
+from raftq.protocol.statuses import NodeStatus
 
 DEFAULT_PORT: Final = 7601
 _SCHEME: Final = "raftq://"

@@ -17,7 +17,7 @@ from raftq.client.endpoints import Address
 from raftq.protocol import codec, events, limits
 from raftq.protocol.errors import ConnectionLost, NoLeader
 from raftq.protocol.events import SUBSCRIBE, Position, Subscribe, Subscribed, TaskEvent
-from raftq.protocol.messages import HelloReply
+from raftq.protocol.replies import HelloReply
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 
 SILENCE_SECONDS: Final = 3 * limits.EVENT_MARK_MS / 1_000

@@ -8,8 +8,10 @@ import logging
 from typing import Final, cast
 
 from raftq.client.calling import Calls
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Requeue, RequeueItem
 from raftq.protocol.errors import RaftqError
-from raftq.protocol.messages import LeaseCall, Leased, Requeue, RequeueItem
+from raftq.protocol.replies import Leased
 
 GIVE_BACK_SECONDS: Final = 2.0
 """How long the end of a cancelled lease call may take to return what it was granted."""

@@ -19,7 +19,7 @@ from raftq.client.keywords.naming import did_you_mean, refuse_unknown
 from raftq.client.keywords.rates import BackoffText, backoff_of
 from raftq.client.parts.configuring import MissedName, OverlapName
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import Backoff
+from raftq.protocol.options import Backoff
 from raftq.worker import envelope
 from raftq.worker.connections import ClusterAccess, Connections
 from raftq.worker.drafts import Draft, around_sending, enqueue_drafts

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 from raftq.client.durations import Duration, seconds
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 from raftq.worker.errors import NotRunning
 from raftq.worker.serialising.progress import pack_progress
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
-from raftq.protocol.messages import EnqueuedTask, NewTask
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import EnqueuedTask
 from raftq.worker.hooks import entered
 from raftq.worker.job import Job
 from raftq.worker.parts import in_parts

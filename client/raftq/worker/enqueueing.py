@@ -8,7 +8,7 @@ from uuid import UUID
 
 from raftq.client.keywords.naming import refuse_unknown
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 from raftq.worker.drafts import Draft, around_sending
 from raftq.worker.flows import Step
 from raftq.worker.hooks import Outgoing

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from raftq.protocol.errors import InvalidRequest, RaftqError
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.worker.serialising.remote_error import RemoteError
 
 

@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import milliseconds
 from raftq.protocol import limits
+from raftq.protocol.commands import ExtendItem, RequeueItem
 from raftq.protocol.errors import RaftqError
-from raftq.protocol.messages import ExtendItem, RequeueItem
 from raftq.worker.run import Run
 
 _log = logging.getLogger(__name__)

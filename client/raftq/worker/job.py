@@ -8,7 +8,8 @@ from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
 from raftq.client.parts.reading import OVER
 from raftq.protocol.errors import ForgottenTask, InvalidRequest, UnknownTask
-from raftq.protocol.messages import TaskState, TaskStatus, Why
+from raftq.protocol.fields import TaskState
+from raftq.protocol.statuses import TaskStatus, Why
 from raftq.worker.connections import ClusterAccess
 from raftq.worker.errors import ResultTimeout, TaskFailed
 from raftq.worker.serialising.progress import read_progress

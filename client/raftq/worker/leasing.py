@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from raftq.client.async_client import AsyncClient
 from raftq.protocol.errors import RaftqError, RequestError
-from raftq.protocol.messages import LeasedTask
+from raftq.protocol.replies import LeasedTask
 from raftq.worker.slots import Share, Slots
 
 _log = logging.getLogger(__name__)

@@ -19,8 +19,9 @@ from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration, milliseconds, seconds
 from raftq.client.parts.working import error_text
 from raftq.protocol import limits
+from raftq.protocol.commands import AckItem, FailItem, RequeueItem
 from raftq.protocol.errors import InvalidRequest, LeaseLost, TaskCancelled
-from raftq.protocol.messages import AckItem, FailItem, LeasedTask, RequeueItem
+from raftq.protocol.replies import LeasedTask
 from raftq.worker.endings import GiveBack, LeaseOver, RunCrashed, StillRunning
 from raftq.worker.holding import Held, Holding
 from raftq.worker.leasing import Leasing

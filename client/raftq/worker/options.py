@@ -15,8 +15,8 @@ from raftq.client.keywords.new_tasks import ConflictName, ParentFailureName, tas
 from raftq.client.keywords.rates import BackoffText
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import NAME_PATTERN
-from raftq.protocol.messages import TaskOptions as WireOptions
+from raftq.protocol.fields import NAME_PATTERN
+from raftq.protocol.options import TaskOptions as WireOptions
 from raftq.worker.keys import KeyOption, KeyRule, Named
 from raftq.worker.serialising.serializer import Serializer
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from raftq.client.async_client import AsyncClient
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.worker import envelope
 from raftq.worker.envelope import Envelope
 from raftq.worker.serialising.serializer import Serializer

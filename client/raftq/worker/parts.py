@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from raftq.protocol.messages import EnqueuePart, NewTask
+from raftq.protocol.commands import EnqueuePart
+from raftq.protocol.options import NewTask
 
 
 def in_parts(tasks: Iterable[tuple[str, NewTask]]) -> list[EnqueuePart]:

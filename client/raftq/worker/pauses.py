@@ -7,7 +7,8 @@ there.
 
 import random
 
-from raftq.protocol.messages import Backoff, BackoffKind
+from raftq.protocol.fields import BackoffKind
+from raftq.protocol.options import Backoff
 
 _DOUBLINGS_MAX = 40
 """More would only make a number that is cut to the longest pause all the same."""

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from raftq.client.parts.working import error_text
 from raftq.protocol import limits
+from raftq.protocol.commands import AckItem, FailItem
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import AckItem, FailItem, LeasedTask, NewTask
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import LeasedTask
 from raftq.worker.endings import DoNotRetry, RetryLater
 from raftq.worker.errors import RunFailed
 from raftq.worker.parts import in_parts

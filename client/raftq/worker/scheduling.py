@@ -15,7 +15,8 @@ from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration, milliseconds
 from raftq.client.parts.configuring import MissedName, OverlapName
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import MissedRuns, Overlap, Schedule
+from raftq.protocol.fields import MissedRuns, Overlap
+from raftq.protocol.options import Schedule
 from raftq.worker.errors import InvalidTask
 from raftq.worker.options import check_name
 from raftq.worker.task import Task

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from raftq.protocol import limits
 from raftq.protocol.errors import OutcomeUnknown, RaftqError, UnavailableError
-from raftq.protocol.messages import SettledTask
+from raftq.protocol.replies import SettledTask
 
 _log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 0.2

@@ -15,7 +15,8 @@ from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration, seconds
 from raftq.client.parts.reading import OVER
 from raftq.protocol.errors import UnavailableError, UnknownTask
-from raftq.protocol.messages import TaskState, TaskStatus
+from raftq.protocol.fields import TaskState
+from raftq.protocol.statuses import TaskStatus
 from raftq.worker.connections import ClusterAccess
 
 Ending: TypeAlias = TaskStatus | UnknownTask

@@ -12,7 +12,9 @@ from typing import Protocol
 
 from raftq.core.applied import Applied
 from raftq.core.machine import Machine
-from raftq.protocol.messages import Call, Command, CommandReply, Reply
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Command
+from raftq.protocol.replies import CommandReply, Reply
 
 
 @dataclass(frozen=True, slots=True)

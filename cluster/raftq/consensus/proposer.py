@@ -15,6 +15,7 @@ import msgspec
 from raftq.consensus.leader_clock import LeaderClock
 from raftq.core.applied import Applied, AppliedReply
 from raftq.protocol import codec, limits
+from raftq.protocol.commands import Command, Enqueue
 from raftq.protocol.errors import (
     CommitTimeout,
     InternalError,
@@ -23,7 +24,7 @@ from raftq.protocol.errors import (
     RaftqError,
     RateLimited,
 )
-from raftq.protocol.messages import Command, CommandReply, Enqueue
+from raftq.protocol.replies import CommandReply
 from raftq.protocol.versions import ENTRY_VERSION
 
 _ENTRY_OVERHEAD_BYTES: Final = 64

@@ -21,8 +21,10 @@ from raftq.consensus.raft.members import MemberList
 from raftq.core.applied import Applied
 from raftq.core.machine import Machine
 from raftq.protocol import limits
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Command, FoundCluster
 from raftq.protocol.errors import Conflict, NoLeader, NotLeader
-from raftq.protocol.messages import Call, Command, CommandReply, FoundCluster, Reply
+from raftq.protocol.replies import CommandReply, Reply
 
 _log = logging.getLogger(__name__)
 

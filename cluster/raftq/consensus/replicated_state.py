@@ -8,7 +8,7 @@ from raftq.consensus.payloads.store import PayloadStore
 from raftq.core.applied import Applied, AppliedReply
 from raftq.core.machine import Machine
 from raftq.protocol.errors import StorageError, UnsupportedFormat
-from raftq.protocol.messages import CommandReply
+from raftq.protocol.replies import CommandReply
 
 _log = logging.getLogger(__name__)
 

@@ -8,17 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from raftq.protocol.messages import (
-    Done,
-    Enqueued,
-    Founded,
-    QueueName,
-    Rejected,
-    Settled,
-    Swept,
-    TaskId,
-    TaskState,
-)
+from raftq.protocol.fields import QueueName, TaskId, TaskState
+from raftq.protocol.replies import Done, Enqueued, Founded, Rejected, Settled, Swept
 
 
 class GrantedTask(Struct, frozen=True, gc=False):

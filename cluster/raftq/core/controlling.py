@@ -20,20 +20,11 @@ from raftq.core.task import (
     Task,
 )
 from raftq.protocol import codec, limits
+from raftq.protocol.control import Edit, SetLimit, SetQueue, Sweep
 from raftq.protocol.errors import Conflict, InvalidRequest, UnknownTask
-from raftq.protocol.messages import (
-    Done,
-    Edit,
-    Quota,
-    Rejected,
-    SetLimit,
-    SetQueue,
-    SettledTask,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskId,
-)
+from raftq.protocol.fields import SweepAction, TaskId
+from raftq.protocol.options import Quota
+from raftq.protocol.replies import Done, Rejected, SettledTask, Swept
 
 _UNKNOWN = SettledTask(None, UnknownTask.code)
 

@@ -15,7 +15,8 @@ from raftq.core.limit_keys import LimitRow
 from raftq.core.payload_chunks import PayloadRows
 from raftq.core.ready_queue import LinePart
 from raftq.core.schedules import ScheduleRow
-from raftq.protocol.messages import QueueSettings, Quota, TaskId, TaskState
+from raftq.protocol.fields import TaskId, TaskState
+from raftq.protocol.options import QueueSettings, Quota
 
 
 class HeadChunk(Struct, array_like=True, frozen=True, tag=0):

@@ -10,15 +10,9 @@ from msgspec import Meta, Struct, structs
 from raftq.core.id_table import SEQUENCE_MAX
 from raftq.core.task import Blocked, Extras, Lease, Settling, Task
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Attempt,
-    AttemptsMaxOrDefault,
-    Payload,
-    Priority,
-    TaskId,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.fields import AttemptsMaxOrDefault, Payload, Priority, TaskId, TaskState
+from raftq.protocol.options import TaskOptions
+from raftq.protocol.statuses import Attempt
 
 TaskSequence: TypeAlias = Annotated[int, Meta(ge=1, le=SEQUENCE_MAX)]
 DumpInstant: TypeAlias = Annotated[int, Meta(ge=0, le=2**60)]

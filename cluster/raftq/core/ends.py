@@ -20,7 +20,8 @@ from raftq.core.task import (
     Task,
 )
 from raftq.protocol import limits
-from raftq.protocol.messages import Attempt, OnParentFailure, TaskState
+from raftq.protocol.fields import OnParentFailure, TaskState
+from raftq.protocol.statuses import Attempt
 
 
 class Ends(Gates):

@@ -25,18 +25,11 @@ from raftq.core.task import (
 )
 from raftq.core.unique_keys import Holder
 from raftq.protocol import limits
+from raftq.protocol.commands import EnqueuePart
 from raftq.protocol.errors import Conflict, InvalidRequest, KeyTaken, RaftqError, UnknownTask
-from raftq.protocol.messages import (
-    Enqueued,
-    EnqueuedTask,
-    EnqueuePart,
-    NewTask,
-    OnConflict,
-    OnParentFailure,
-    Rejected,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.fields import OnConflict, OnParentFailure, TaskState
+from raftq.protocol.options import NewTask, TaskOptions
+from raftq.protocol.replies import Enqueued, EnqueuedTask, Rejected
 
 
 class _New(NamedTuple):

@@ -13,40 +13,37 @@ from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import CANCELLED, DONE, LEASED, Settling, Task
 from raftq.protocol import limits
-from raftq.protocol.errors import LeaseLost, TaskCancelled
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
     AckItem,
-    Cancel,
     Command,
-    Confirm,
-    DeleteSchedule,
-    Edit,
     Enqueue,
-    Enqueued,
-    EnqueuedTask,
     EnqueuePart,
     EnqueueParts,
     Extend,
     ExtendItem,
     Fail,
     FailItem,
-    FireSchedule,
     FoundCluster,
-    Founded,
     Lease,
-    NewTask,
-    Rejected,
     Requeue,
     RequeueItem,
+)
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    FireSchedule,
     SetLimit,
     SetQueue,
     SetQuota,
     SetSchedule,
-    Settled,
-    SettledTask,
     Sweep,
 )
+from raftq.protocol.errors import LeaseLost, TaskCancelled
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, EnqueuedTask, Founded, Rejected, Settled, SettledTask
 
 _LEASE_LOST = SettledTask(None, LeaseLost.code)
 _SETTLED_LEASED = SettledTask(LEASED)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from raftq.core.state import State
 from raftq.core.task import Task
 from raftq.protocol import limits
-from raftq.protocol.messages import TaskFilter
+from raftq.protocol.options import TaskFilter
 
 
 class Search:

@@ -16,7 +16,7 @@ from raftq.core.task import (
     is_untouched,
 )
 from raftq.core.tasks import Tasks
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 
 def content_hash(state: State) -> str:

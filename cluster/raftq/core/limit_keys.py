@@ -21,8 +21,8 @@ from raftq.core.id_table import SEQUENCE_MAX
 from raftq.core.number_heap import SPARE_MARKS, NumberHeap
 from raftq.core.sequences import SEQUENCE_BITS
 from raftq.protocol import limits
-from raftq.protocol.control import LimitStatus
 from raftq.protocol.options import KeyLimit
+from raftq.protocol.statuses import LimitStatus
 
 NO_LIMIT: Final = KeyLimit()
 

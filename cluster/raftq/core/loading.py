@@ -43,7 +43,7 @@ from raftq.core.task import (
 from raftq.core.unique_keys import Holder
 from raftq.protocol.codec import MALFORMED
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 
 def load(state: State, chunks: Iterable[bytes]) -> None:

@@ -22,21 +22,16 @@ from raftq.core.state import State
 from raftq.core.task import OVER
 from raftq.core.why import reasons
 from raftq.protocol import codec
+from raftq.protocol.commands import Command, Enqueue
 from raftq.protocol.errors import CorruptRecord, RequestError
-from raftq.protocol.messages import (
-    Command,
-    CommandReply,
-    Enqueue,
-    Leased,
-    LeasedTask,
+from raftq.protocol.fields import QueueName, TaskId
+from raftq.protocol.options import TaskFilter
+from raftq.protocol.replies import CommandReply, Leased, LeasedTask, Rejected
+from raftq.protocol.statuses import (
     QueueList,
-    QueueName,
     QueueStatus,
-    Rejected,
     ScheduleList,
     Settings,
-    TaskFilter,
-    TaskId,
     TaskPage,
     TaskStatus,
     Why,

@@ -6,7 +6,7 @@ Applying an entry reads no payload. Who answers a caller does, through `Machine.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 
 class Payloads(Protocol):

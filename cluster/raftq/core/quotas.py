@@ -12,7 +12,8 @@ from raftq.core.state import State
 from raftq.core.task import CANCELLED, DONE, EXPIRED
 from raftq.protocol import limits
 from raftq.protocol.errors import QueueFull, RateLimited
-from raftq.protocol.messages import Rate, Rejected
+from raftq.protocol.options import Rate
+from raftq.protocol.replies import Rejected
 
 
 def is_limited(state: State, queue: ReadyQueue | None) -> bool:

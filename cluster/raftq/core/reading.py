@@ -4,7 +4,9 @@ from raftq.core.finding import Search
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import DONE, OVER, Task
-from raftq.protocol.messages import QueueStatus, TaskFilter, TaskPage, TaskState, TaskStatus
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import TaskFilter
+from raftq.protocol.statuses import QueueStatus, TaskPage, TaskStatus
 
 
 def task_status(state: State, task: Task) -> TaskStatus:

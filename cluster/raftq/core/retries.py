@@ -4,7 +4,8 @@ from google_crc32c import value as crc32c
 
 from raftq.core.task import Task
 from raftq.protocol import limits
-from raftq.protocol.messages import BackoffKind, QueueSettings
+from raftq.protocol.fields import BackoffKind
+from raftq.protocol.options import QueueSettings
 
 _SHIFT_MAX = limits.BACKOFF_MS_MAX.bit_length()
 """A base that is doubled so often is over every bound."""

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from raftq.core.task import READY, SCHEDULED, Task
 from raftq.protocol import limits
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 _ROW: Final = Struct("<16sBBHIIQQ")
 """Id, state, priority, attempts_max, queue number, CRC of the payload, instant of the enqueue,

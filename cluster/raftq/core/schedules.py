@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from raftq.core.timers import Timers
+from raftq.protocol.control import FireSchedule
 from raftq.protocol.fields import Count, Index, Instant, ScheduleName, TaskId
-from raftq.protocol.messages import FireSchedule, Schedule, ScheduleStatus
+from raftq.protocol.options import Schedule
+from raftq.protocol.statuses import ScheduleStatus
 
 
 class ScheduleRow(Struct, array_like=True, frozen=True):

@@ -6,17 +6,12 @@ from raftq.core.enqueueing import enqueue_parts
 from raftq.core.state import State
 from raftq.core.task import OVER, Task
 from raftq.protocol import codec, limits
+from raftq.protocol.commands import EnqueuePart
+from raftq.protocol.control import FireSchedule, SetSchedule
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import (
-    Done,
-    EnqueuePart,
-    FireSchedule,
-    Overlap,
-    Rejected,
-    Schedule,
-    SetSchedule,
-    TaskId,
-)
+from raftq.protocol.fields import Overlap, TaskId
+from raftq.protocol.options import Schedule
+from raftq.protocol.replies import Done, Rejected
 
 
 def set_schedule(state: State, command: SetSchedule) -> Done | Rejected:

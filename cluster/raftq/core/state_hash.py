@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final
 
 from raftq.core.task import LEASED, READY, SCHEDULED, STATE_NUMBERS
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 FIRST: Final = 0xCBF29CE484222325
 """Of a state in which nothing has happened."""

@@ -37,7 +37,8 @@ from raftq.core.tasks import Tasks
 from raftq.core.timers import Timers
 from raftq.core.unique_keys import UniqueKeys
 from raftq.core.wakes import Wakes
-from raftq.protocol.messages import NewTask, Quota, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask, Quota
 
 
 def _lease_due(task: Task) -> tuple[int, int] | None:

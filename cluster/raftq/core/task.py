@@ -6,7 +6,9 @@ from typing import Final
 from msgspec import Struct
 
 from raftq.protocol import limits
-from raftq.protocol.messages import Attempt, TaskOptions, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import TaskOptions
+from raftq.protocol.statuses import Attempt
 
 SCHEDULED: Final = TaskState.SCHEDULED
 BLOCKED: Final = TaskState.BLOCKED

@@ -13,7 +13,7 @@ from typing import Final
 
 from raftq.core import id_table, rows
 from raftq.core.task import READY, Task, is_untouched
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 _sequence: Final = attrgetter("sequence")
 

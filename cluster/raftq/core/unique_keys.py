@@ -5,7 +5,7 @@ from heapq import heapify, heappop, heappush
 
 from msgspec import Struct
 
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 
 class Holder(Struct, gc=False, eq=False):

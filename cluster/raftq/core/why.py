@@ -3,7 +3,7 @@
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import BLOCKED, LEASED, READY, SCHEDULED, Blocked, Extras, Task
-from raftq.protocol.messages import Reason
+from raftq.protocol.statuses import Reason
 
 _SHOWN_MAX = 10
 """Parents that are named."""

@@ -28,7 +28,7 @@ from raftq.node.disk_watch import DiskWatch
 from raftq.node.exposure import exposures, sends_tokens_in_the_clear
 from raftq.node.memory import MemoryTrimmer
 from raftq.node.settings import Address, NodeConfig, address_text
-from raftq.protocol.messages import ClusterStatus, NodeStatus
+from raftq.protocol.statuses import ClusterStatus, NodeStatus
 from raftq.protocol.uuid7 import Uuid7
 from raftq.server.gate import Access
 from raftq.server.server import Server

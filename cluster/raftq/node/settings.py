@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from raftq.protocol import limits
-from raftq.protocol.messages import NAME_PATTERN
+from raftq.protocol.fields import NAME_PATTERN
 
 Address = tuple[str, int]
 _MEMBERS_MAX: Final = 7

@@ -14,6 +14,43 @@ import msgpack
 import msgspec
 
 from raftq.protocol import limits
+from raftq.protocol.calls import (
+    AddMember,
+    Call,
+    ClusterCall,
+    LeaseCall,
+    QueueCall,
+    QueuesCall,
+    RemoveMember,
+    ResultCall,
+    SchedulesCall,
+    SettingsCall,
+    TaskCall,
+    TasksCall,
+    TransferLeadership,
+    WhyCall,
+)
+from raftq.protocol.commands import (
+    Ack,
+    Enqueue,
+    EnqueueParts,
+    Entry,
+    EntryVersion,
+    Extend,
+    Fail,
+    Requeue,
+)
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    Sweep,
+)
 from raftq.protocol.errors import (
     Fact,
     InvalidRequest,
@@ -22,40 +59,7 @@ from raftq.protocol.errors import (
     UnsupportedVersion,
     error_from_code,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AddMember,
-    Call,
-    Cancel,
-    ClusterCall,
-    Confirm,
-    DeleteSchedule,
-    Edit,
-    Enqueue,
-    EnqueueParts,
-    Entry,
-    EntryVersion,
-    Extend,
-    Fail,
-    LeaseCall,
-    QueueCall,
-    QueuesCall,
-    RemoveMember,
-    Reply,
-    Requeue,
-    ResultCall,
-    SchedulesCall,
-    SetLimit,
-    SetQueue,
-    SetQuota,
-    SetSchedule,
-    SettingsCall,
-    Sweep,
-    TaskCall,
-    TasksCall,
-    TransferLeadership,
-    WhyCall,
-)
+from raftq.protocol.replies import Reply
 from raftq.protocol.versions import ENTRY_VERSION, ENTRY_VERSIONS_READABLE
 
 METHODS: Final[Mapping[str, type[Call]]] = {

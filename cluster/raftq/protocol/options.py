@@ -1,7 +1,7 @@
-"""What a task, a queue, a limit and a schedule can be told, beyond the plain task.
+"""What a task, a queue, a limit and a schedule can be told.
 
-These travel as maps in which defaults are left out: most tasks have few of many options, and a
-program in another language reads names.
+All but `NewTask` travel as maps in which defaults are left out: most tasks have few of many
+options, and a program in another language reads names.
 """
 
 from typing import Annotated, TypeAlias
@@ -71,6 +71,21 @@ class TaskOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     """Above 0 the task is prepared only, and must be confirmed in time."""
     check_queue: QueueName | None = None
     """Where a prepared task goes that was not confirmed in time; None means that it expires."""
+
+
+class NewTask(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A task to enqueue. `delay_ms` counts from the wall time of its log entry.
+
+    Of `delay_ms` and `not_before_at_ms` the later counts.
+    """
+
+    id: TaskId
+    payload: Payload
+    priority: Priority = limits.PRIORITY_DEFAULT
+    delay_ms: DelayMs = 0
+    attempts_max: AttemptsMaxOrDefault = 0
+    not_before_at_ms: Instant = 0
+    options: TaskOptions | None = None
 
 
 class Rate(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

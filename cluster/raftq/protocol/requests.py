@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from raftq.protocol import limits
+from raftq.protocol.calls import Call
 from raftq.protocol.codec import MALFORMED, METHODS, encode, invalid
 from raftq.protocol.errors import InvalidRequest, PayloadTooLarge, UnknownMethod
-from raftq.protocol.messages import Call, TimeoutMs
+from raftq.protocol.fields import TimeoutMs
 
 _HEADS: Final = (b"\x94", b"\xdc\x00\x04", b"\xdd\x00\x00\x00\x04")
 """How an array of four begins, in one of three ways."""

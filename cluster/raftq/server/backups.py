@@ -15,7 +15,7 @@ from raftq.consensus.backup_child import BackupChild, backup_meta
 from raftq.consensus.contract import Replica
 from raftq.protocol import limits
 from raftq.protocol.errors import CorruptRecord, NotReady, RateLimited
-from raftq.protocol.messages import Consistency
+from raftq.protocol.fields import Consistency
 from raftq.server.service import Service
 from raftq.storage.backups import BackupMeta
 

@@ -2,20 +2,10 @@
 
 from typing import Final, TypeAlias, TypeGuard, get_args
 
+from raftq.protocol.calls import Call, ClusterCall, LeaseCall, ReadCall, ResultCall
+from raftq.protocol.commands import ControlCommand, Enqueue, Settlement
 from raftq.protocol.errors import RaftqError, error_from_code
-from raftq.protocol.messages import (
-    Call,
-    ClusterCall,
-    CommandReply,
-    ControlCommand,
-    Enqueue,
-    LeaseCall,
-    ReadCall,
-    Rejected,
-    Reply,
-    ResultCall,
-    Settlement,
-)
+from raftq.protocol.replies import CommandReply, Rejected, Reply
 
 ClientCommand: TypeAlias = Enqueue | Settlement | ControlCommand
 """What clients may propose as it is. A lease has a call form, and only a leader fires schedules."""

@@ -6,6 +6,8 @@ from typing import Final
 from tornado.web import Application, RequestHandler
 
 from raftq.protocol import limits
+from raftq.protocol.calls import Call, ClusterCall, LeaseCall, QueueCall
+from raftq.protocol.commands import Ack, Enqueue, Extend, Fail, FailItem, Requeue, RequeueItem
 from raftq.protocol.errors import (
     LeaseLost,
     NotReady,
@@ -14,25 +16,9 @@ from raftq.protocol.errors import (
     UnknownMethod,
     error_from_code,
 )
-from raftq.protocol.messages import (
-    Ack,
-    Call,
-    ClusterCall,
-    ClusterStatus,
-    Enqueue,
-    Enqueued,
-    Extend,
-    Fail,
-    FailItem,
-    LeaseCall,
-    Leased,
-    QueueCall,
-    QueueStatus,
-    Requeue,
-    RequeueItem,
-    Settled,
-    Token,
-)
+from raftq.protocol.fields import Token
+from raftq.protocol.replies import Enqueued, Leased, Settled
+from raftq.protocol.statuses import ClusterStatus, QueueStatus
 from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
 from raftq.server import metrics as metric_pages

@@ -7,16 +7,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from raftq.protocol.messages import (
-    Attempt,
-    ClusterStatus,
-    Enqueued,
-    Leased,
-    QueueSettings,
-    QueueStatus,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import QueueSettings
+from raftq.protocol.replies import Enqueued, Leased
+from raftq.protocol.statuses import Attempt, ClusterStatus, QueueStatus, TaskStatus
 from raftq.server.control.options import OptionsBody, options_body
 from raftq.server.http_bytes import text_of
 

@@ -12,19 +12,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftq.protocol import limits
+from raftq.protocol.commands import AckItem, EnqueuePart, ExtendItem
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import (
-    AckItem,
+from raftq.protocol.fields import (
     AttemptsMaxOrDefault,
     DelayMs,
-    EnqueuePart,
     ErrorText,
-    ExtendItem,
     Instant,
     LeaseCount,
     LeaseMs,
     MemberId,
-    NewTask,
     PeerAddress,
     Priority,
     QueueName,
@@ -33,6 +30,7 @@ from raftq.protocol.messages import (
     WaitMs,
     WorkerName,
 )
+from raftq.protocol.options import NewTask
 from raftq.server.control.options import OptionsBody, task_options
 from raftq.server.http_bytes import bounded, to_bytes
 

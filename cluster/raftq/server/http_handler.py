@@ -15,17 +15,11 @@ from tornado.web import Finish, RequestHandler
 
 from raftq.consensus.contract import Replica
 from raftq.protocol import limits
+from raftq.protocol.calls import Call
 from raftq.protocol.errors import InternalError, InvalidRequest, RaftqError, UnknownMethod
-from raftq.protocol.messages import (
-    NAME_PATTERN,
-    Call,
-    Consistency,
-    QueueName,
-    Reply,
-    TaskId,
-    TaskStatus,
-    TimeoutMs,
-)
+from raftq.protocol.fields import NAME_PATTERN, Consistency, QueueName, TaskId, TimeoutMs
+from raftq.protocol.replies import Reply
+from raftq.protocol.statuses import TaskStatus
 from raftq.server import http_bodies as bodies
 from raftq.server import problems
 from raftq.server.backups import Backups

@@ -1,14 +1,8 @@
 """The members of the cluster over HTTP: add, remove, hand leadership over."""
 
-from raftq.protocol.messages import (
-    NAME_PATTERN,
-    AddMember,
-    ClusterStatus,
-    MemberId,
-    MembersCall,
-    RemoveMember,
-    TransferLeadership,
-)
+from raftq.protocol.calls import AddMember, MembersCall, RemoveMember, TransferLeadership
+from raftq.protocol.fields import NAME_PATTERN, MemberId
+from raftq.protocol.statuses import ClusterStatus
 from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
 from raftq.server.http_handler import Handler, path_word

@@ -6,6 +6,19 @@ from typing import Final, TypeVar, assert_never
 
 from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import (
+    QueueCall,
+    QueuesCall,
+    ReadCall,
+    ResultCall,
+    SchedulesCall,
+    SettingsCall,
+    TaskCall,
+    TasksCall,
+    WhyCall,
+)
+from raftq.protocol.commands import Enqueue, EnqueueParts
+from raftq.protocol.control import Edit
 from raftq.protocol.errors import (
     DiskFull,
     ForgottenTask,
@@ -16,28 +29,10 @@ from raftq.protocol.errors import (
     UnknownSchedule,
     UnknownTask,
 )
-from raftq.protocol.messages import (
-    Edit,
-    Enqueue,
-    EnqueueParts,
-    NewTask,
-    QueueCall,
-    QueueList,
-    QueuesCall,
-    ReadCall,
-    ReadReply,
-    ResultCall,
-    ScheduleList,
-    SchedulesCall,
-    Settings,
-    SettingsCall,
-    TaskCall,
-    TaskId,
-    TaskPage,
-    TasksCall,
-    TaskStatus,
-    WhyCall,
-)
+from raftq.protocol.fields import TaskId
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import ReadReply
+from raftq.protocol.statuses import QueueList, ScheduleList, Settings, TaskPage, TaskStatus
 
 _SURELY_SMALL: Final = 100
 """Items of a list that fit in a reply, whatever they are."""

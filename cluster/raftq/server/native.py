@@ -20,6 +20,7 @@ from tornado.iostream import StreamClosedError
 from raftq.consensus.contract import ReplicaView
 from raftq.consensus.peers.network import Stream
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import Call, LeaseCall
 from raftq.protocol.errors import (
     Forbidden,
     InternalError,
@@ -30,7 +31,7 @@ from raftq.protocol.errors import (
     RaftqError,
 )
 from raftq.protocol.events import Subscribed
-from raftq.protocol.messages import Call, CommandReply, HelloReply, LeaseCall, Leased, Reply
+from raftq.protocol.replies import CommandReply, HelloReply, Leased, Reply
 from raftq.protocol.requests import Request, RequestReader, call_of, read_request
 from raftq.server.calls import accept, wait_ms_of
 from raftq.server.events.native import METHODS as EVENT_METHODS

@@ -8,21 +8,17 @@ import msgspec
 from msgspec import Struct
 
 from raftq.protocol.events import PositionText
-from raftq.protocol.messages import (
+from raftq.protocol.fields import (
     Consistency,
     Index,
     Key,
-    KeyLimit,
-    QueueChanges,
     QueueName,
-    QueueSettings,
-    Quota,
     ScheduleName,
-    TaskFilter,
     TimeoutMs,
     Token,
     WaitMs,
 )
+from raftq.protocol.options import KeyLimit, QueueChanges, QueueSettings, Quota, TaskFilter
 from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
 from raftq.server.control import answers as control_answers

@@ -6,14 +6,10 @@ from collections.abc import Awaitable, Callable
 from msgspec import structs
 
 from raftq.consensus.contract import Replica
-from raftq.protocol.messages import (
-    Consistency,
-    ReadCall,
-    ReadReply,
-    ResultCall,
-    TaskCall,
-    TaskStatus,
-)
+from raftq.protocol.calls import ReadCall, ResultCall, TaskCall
+from raftq.protocol.fields import Consistency
+from raftq.protocol.replies import ReadReply
+from raftq.protocol.statuses import TaskStatus
 from raftq.server.judging import read
 from raftq.server.results import Results, is_over
 

@@ -14,7 +14,8 @@ from raftq.consensus.contract import Replica
 from raftq.core.applied import Applied
 from raftq.protocol import limits
 from raftq.protocol.errors import NotReady, RateLimited
-from raftq.protocol.messages import TaskId, TaskState, TaskStatus
+from raftq.protocol.fields import TaskId, TaskState
+from raftq.protocol.statuses import TaskStatus
 
 _OVER: Final = frozenset({TaskState.DONE, TaskState.DEAD, TaskState.CANCELLED, TaskState.EXPIRED})
 _LOOK_AGAIN_SECONDS: Final = 0.5

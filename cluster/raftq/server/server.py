@@ -10,7 +10,8 @@ from typing import Final
 from tornado.httputil import HTTPConnection
 
 from raftq.consensus.contract import Replica
-from raftq.protocol.messages import ClusterStatus, HelloReply
+from raftq.protocol.replies import HelloReply
+from raftq.protocol.statuses import ClusterStatus
 from raftq.protocol.versions import NATIVE_PROTOCOL_VERSION
 from raftq.server.backups import Backups
 from raftq.server.gate import Access, Gate

@@ -18,6 +18,19 @@ from msgspec import structs
 from raftq.consensus.contract import Replica, ReplicaView
 from raftq.core.applied import Applied
 from raftq.protocol.addresses import address_text, parse_address
+from raftq.protocol.calls import (
+    AddMember,
+    Call,
+    ClusterCall,
+    LeaseCall,
+    MembersCall,
+    RemoveMember,
+    ResultCall,
+    TaskCall,
+    TransferLeadership,
+)
+from raftq.protocol.commands import Enqueue, EnqueueParts
+from raftq.protocol.control import Edit, SetSchedule
 from raftq.protocol.errors import (
     CommitTimeout,
     ConnectionLost,
@@ -30,27 +43,9 @@ from raftq.protocol.errors import (
     ShuttingDown,
     UnavailableError,
 )
-from raftq.protocol.messages import (
-    AddMember,
-    Call,
-    ClusterCall,
-    ClusterStatus,
-    CommandReply,
-    Consistency,
-    Edit,
-    Enqueue,
-    EnqueueParts,
-    LeaseCall,
-    Leased,
-    MembersCall,
-    RemoveMember,
-    Reply,
-    ResultCall,
-    SetSchedule,
-    TaskCall,
-    TaskStatus,
-    TransferLeadership,
-)
+from raftq.protocol.fields import Consistency
+from raftq.protocol.replies import CommandReply, Leased, Reply
+from raftq.protocol.statuses import ClusterStatus, TaskStatus
 from raftq.server.calls import (
     ClientCommand,
     accept,

@@ -16,7 +16,7 @@ from typing import Final
 from raftq.protocol import limits
 from raftq.protocol.credentials import token_hash
 from raftq.protocol.errors import Forbidden
-from raftq.protocol.messages import NAME_PATTERN
+from raftq.protocol.fields import NAME_PATTERN
 
 _log = logging.getLogger(__name__)
 

@@ -13,16 +13,11 @@ from collections.abc import Iterable
 
 from raftq.consensus.contract import Replica
 from raftq.protocol import limits
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Requeue, RequeueItem
 from raftq.protocol.errors import NotLeader, RaftqError, RateLimited
-from raftq.protocol.messages import (
-    CommandReply,
-    LeaseCall,
-    Leased,
-    QueueName,
-    Rejected,
-    Requeue,
-    RequeueItem,
-)
+from raftq.protocol.fields import QueueName
+from raftq.protocol.replies import CommandReply, Leased, Rejected
 from raftq.server.calls import refusal
 
 

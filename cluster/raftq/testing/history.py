@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from raftq.protocol.calls import Call
 from raftq.protocol.errors import RaftqError, RequestError, UnavailableError
-from raftq.protocol.messages import Call, Reply
+from raftq.protocol.replies import Reply
 
 
 class Outcome(StrEnum):

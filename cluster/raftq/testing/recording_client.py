@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from raftq.client.async_client import AsyncClient
 from raftq.client.durations import Duration
-from raftq.protocol.messages import Call, Reply
+from raftq.protocol.calls import Call
+from raftq.protocol.replies import Reply
 from raftq.testing.history import History
 
 R = TypeVar("R", bound=Reply)

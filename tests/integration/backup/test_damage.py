@@ -10,8 +10,9 @@ from tests.support.machines import entry, task_id
 from raftq.consensus.backup_child import BackupChild
 from raftq.core.machine import Machine
 from raftq.core.payloads import PayloadsInMemory
+from raftq.protocol.commands import Enqueue
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import Enqueue, NewTask
+from raftq.protocol.options import NewTask
 from raftq.server.backups import Backup, BackupFailed
 from raftq.storage.backups import BackupMeta
 

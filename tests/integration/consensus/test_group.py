@@ -9,18 +9,11 @@ from tests.support.replicas import Group, Member, run_group, until
 
 from raftq.consensus.replica import RaftReplica
 from raftq.protocol import limits
+from raftq.protocol.commands import Ack, AckItem, Enqueue, Lease
 from raftq.protocol.errors import NotLeader, OutcomeUnknown, UnavailableError
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Enqueue,
-    Enqueued,
-    Lease,
-    Leased,
-    NewTask,
-    Settled,
-    TaskState,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, Leased, Settled
 
 
 def task_id(number: int) -> bytes:

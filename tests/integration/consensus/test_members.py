@@ -9,8 +9,9 @@ import pytest
 from tests.support.replicas import Group, Member, free_ports, run_group, until
 
 from raftq.consensus.raft.probation import Memory
+from raftq.protocol.commands import Enqueue
 from raftq.protocol.errors import Conflict, NotLeader, RaftqError, RemovedFromCluster
-from raftq.protocol.messages import Enqueue, NewTask
+from raftq.protocol.options import NewTask
 
 Change = Callable[[Member, float], Awaitable[None]]
 

@@ -13,18 +13,11 @@ from random import Random
 import pytest
 from tests.support.replicas import Group, run_group
 
+from raftq.protocol.commands import Ack, AckItem, Enqueue, Lease
 from raftq.protocol.errors import OutcomeUnknown, UnavailableError
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Enqueue,
-    Enqueued,
-    Lease,
-    Leased,
-    NewTask,
-    Settled,
-    TaskState,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, Leased, Settled
 
 LEASE_MS = 60_000
 """Longer than the test: no lease may run out because of an election."""

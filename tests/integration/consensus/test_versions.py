@@ -10,8 +10,10 @@ from tests.support.replicas import Group, Member, run_group, until
 from raftq.consensus import proposer
 from raftq.consensus.raft import entry_versions
 from raftq.consensus.raft.guard import Guard
+from raftq.protocol.commands import Enqueue
 from raftq.protocol.errors import OutcomeUnknown, StorageError, UnavailableError
-from raftq.protocol.messages import Enqueue, Enqueued, NewTask
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued
 from raftq.testing.sim.patching import original
 
 BRIEF_SECONDS = 1.5

@@ -13,7 +13,8 @@ from tests.support.clusters import ENVIRONMENT
 
 from raftq.cli.local_cluster import LocalCluster
 from raftq.protocol import limits
-from raftq.protocol.messages import Backoff, BackoffKind
+from raftq.protocol.fields import BackoffKind
+from raftq.protocol.options import Backoff
 from raftq.worker.app import DEFAULT_BACKOFF
 from raftq.worker.finding import load_app
 from raftq.worker.options import Policy

@@ -9,33 +9,30 @@ from tests.support.asyncs import asynchronous, within
 from tests.support.server_bench import serving
 
 from raftq.protocol import codec, limits
+from raftq.protocol.commands import AckItem, EnqueuePart, ExtendItem, FailItem, RequeueItem
 from raftq.protocol.errors import ERRORS_BY_CODE, StorageError
-from raftq.protocol.messages import (
-    AckItem,
-    Attempt,
+from raftq.protocol.options import (
     Backoff,
-    ClusterStatus,
-    EnqueuePart,
-    ExtendItem,
-    FailItem,
-    LeasedTask,
-    LimitStatus,
     NewTask,
-    NodeStatus,
-    QueueList,
     QueueSettings,
-    QueueStatus,
     Quota,
     Rate,
-    Reason,
-    RequeueItem,
     Schedule,
+    TaskFilter,
+    TaskOptions,
+)
+from raftq.protocol.replies import LeasedTask, Swept
+from raftq.protocol.statuses import (
+    Attempt,
+    ClusterStatus,
+    LimitStatus,
+    NodeStatus,
+    QueueList,
+    QueueStatus,
+    Reason,
     ScheduleList,
     ScheduleStatus,
     Settings,
-    Swept,
-    TaskFilter,
-    TaskOptions,
     TaskPage,
     TaskStatus,
     Why,

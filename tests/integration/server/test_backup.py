@@ -16,8 +16,11 @@ from tests.support.machines import Driver, task_id
 from tests.support.server_bench import ServerBench, serving
 
 from raftq.node.backup_files import load_backup
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Enqueue, FoundCluster
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import Call, ClusterStatus, Enqueue, FoundCluster, NewTask
+from raftq.protocol.options import NewTask
+from raftq.protocol.statuses import ClusterStatus
 from raftq.server.http_listener import HttpPatience
 from raftq.storage.files import RealFiles
 

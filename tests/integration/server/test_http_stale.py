@@ -8,7 +8,8 @@ from tests.support.asyncs import asynchronous, within
 from tests.support.fake_node import until
 from tests.support.server_bench import serving
 
-from raftq.protocol.messages import Enqueue, NewTask
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.options import NewTask
 
 ID = UUID(int=1)
 

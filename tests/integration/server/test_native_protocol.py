@@ -12,16 +12,10 @@ from tests.support.asyncs import asynchronous, turns, within
 from tests.support.server_bench import NativeClient, ServerBench, serving
 
 from raftq.protocol import limits
+from raftq.protocol.calls import Call, LeaseCall
 from raftq.protocol.errors import NoLeader, RateLimited
-from raftq.protocol.messages import (
-    Call,
-    Enqueued,
-    EnqueuedTask,
-    LeaseCall,
-    Leased,
-    Reply,
-    TaskState,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Enqueued, EnqueuedTask, Leased, Reply
 from raftq.server.native import NativePatience
 
 MIB = limits.MIB

@@ -10,7 +10,8 @@ from tests.support.asyncs import asynchronous, turns, within
 from tests.support.server_bench import ServerBench, serving
 
 from raftq.protocol import limits
-from raftq.protocol.messages import Enqueue, NewTask
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.options import NewTask
 from raftq.server.http_listener import HttpPatience
 from raftq.server.native import NativePatience
 

@@ -19,7 +19,7 @@ from raftq.consensus.peers.messages import (
     encode_frame,
 )
 from raftq.protocol import codec, limits
-from raftq.protocol.messages import ClusterCall
+from raftq.protocol.calls import ClusterCall
 from raftq.protocol.versions import PEER_PROTOCOL_VERSION
 
 GIB = 1024**3

@@ -8,44 +8,42 @@ from collections.abc import Sequence
 from tests.support.format_fixtures.writing import Tell, payload, task_id
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
     AckItem,
-    Backoff,
-    BackoffKind,
-    Cancel,
     Command,
-    Confirm,
-    Done,
     Enqueue,
     Extend,
     ExtendItem,
     Fail,
     FailItem,
-    FireSchedule,
-    KeyLimit,
     Lease,
-    Leased,
-    NewTask,
-    OnConflict,
-    OnParentFailure,
-    Overlap,
-    QueueChanges,
-    Quota,
-    Rate,
-    Rejected,
     Requeue,
     RequeueItem,
-    Schedule,
+)
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    FireSchedule,
     SetLimit,
     SetQueue,
     SetQuota,
     SetSchedule,
     Sweep,
-    SweepAction,
+)
+from raftq.protocol.fields import BackoffKind, OnConflict, OnParentFailure, Overlap, SweepAction
+from raftq.protocol.options import (
+    Backoff,
+    KeyLimit,
+    NewTask,
+    QueueChanges,
+    Quota,
+    Rate,
+    Schedule,
     TaskFilter,
     TaskOptions,
 )
+from raftq.protocol.replies import Done, Leased, Rejected
 
 HOUR_MS = 3_600_000
 TICK_AT_MS = 2_000_000_000_000

@@ -14,7 +14,8 @@ from raftq.consensus.backup_child import backup_meta
 from raftq.consensus.payloads.store import dump_chunks
 from raftq.consensus.replica import RaftReplica
 from raftq.core.machine import Machine
-from raftq.protocol.messages import Command, CommandReply
+from raftq.protocol.commands import Command
+from raftq.protocol.replies import CommandReply
 from raftq.storage.backups import write_backup
 from raftq.storage.files import RealFiles
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from raftq.protocol.messages import Rate
+from raftq.protocol.options import Rate
 
 
 @dataclass

@@ -20,21 +20,10 @@ from tests.support.model.world import (
 )
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Done,
-    Edit,
-    KeyLimit,
-    Quota,
-    Rejected,
-    SetLimit,
-    SetQueue,
-    Settled,
-    SettledTask,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskFilter,
-)
+from raftq.protocol.control import Edit, SetLimit, SetQueue, Sweep
+from raftq.protocol.fields import SweepAction
+from raftq.protocol.options import KeyLimit, Quota, TaskFilter
+from raftq.protocol.replies import Done, Rejected, Settled, SettledTask, Swept
 
 UNKNOWN = SettledTask(None, "unknown_task")
 

@@ -24,14 +24,10 @@ from tests.support.model.world import (
 )
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Enqueued,
-    EnqueuedTask,
-    EnqueuePart,
-    NewTask,
-    OnConflict,
-    Rejected,
-)
+from raftq.protocol.commands import EnqueuePart
+from raftq.protocol.fields import OnConflict
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, EnqueuedTask, Rejected
 
 
 class Refused(Exception):

@@ -12,7 +12,8 @@ from tests.support.model.world import (
 )
 
 from raftq.protocol import limits
-from raftq.protocol.messages import Lease, Leased, LeasedTask
+from raftq.protocol.commands import Lease
+from raftq.protocol.replies import Leased, LeasedTask
 
 
 def first_ready(world: World, queue: str) -> SlowTask | None:

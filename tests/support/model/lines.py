@@ -2,7 +2,7 @@
 
 from tests.support.model.world import READY, SlowLine, SlowTask, World
 
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 STRIDE = 1_000_000
 

@@ -4,15 +4,14 @@ from tests.support.model.leases import leasable
 from tests.support.model.limit_keys import held_slots
 from tests.support.model.world import DONE, LEASED, SlowTask, World
 
-from raftq.protocol.messages import (
-    KeyLimit,
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import KeyLimit, QueueSettings
+from raftq.protocol.statuses import (
     LimitStatus,
-    QueueSettings,
     QueueStatus,
     ScheduleList,
     ScheduleStatus,
     Settings,
-    TaskState,
     TaskStatus,
 )
 

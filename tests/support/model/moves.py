@@ -19,13 +19,9 @@ from tests.support.model.world import (
 )
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Attempt,
-    Backoff,
-    BackoffKind,
-    OnParentFailure,
-    TaskState,
-)
+from raftq.protocol.fields import BackoffKind, OnParentFailure, TaskState
+from raftq.protocol.options import Backoff
+from raftq.protocol.statuses import Attempt
 
 # ---------------------------------------------------------------- gates
 

@@ -5,17 +5,11 @@ from tests.support.model.moves import cancel, tell_children
 from tests.support.model.world import OVER, SlowSchedule, World
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    DeleteSchedule,
-    Done,
-    EnqueuePart,
-    FireSchedule,
-    NewTask,
-    Overlap,
-    Rejected,
-    Schedule,
-    SetSchedule,
-)
+from raftq.protocol.commands import EnqueuePart
+from raftq.protocol.control import DeleteSchedule, FireSchedule, SetSchedule
+from raftq.protocol.fields import Overlap
+from raftq.protocol.options import NewTask, Schedule
+from raftq.protocol.replies import Done, Rejected
 
 
 def _find(world: World, name: str) -> SlowSchedule | None:

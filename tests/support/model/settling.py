@@ -15,7 +15,8 @@ from tests.support.model.moves import (
 from tests.support.model.world import CANCELLED, DEAD, DONE, LEASED, SlowTask, World
 
 from raftq.protocol import limits
-from raftq.protocol.messages import AckItem, ExtendItem, FailItem, RequeueItem, SettledTask
+from raftq.protocol.commands import AckItem, ExtendItem, FailItem, RequeueItem
+from raftq.protocol.replies import SettledTask
 
 LOST = SettledTask(None, "lease_lost")
 STOP = SettledTask(CANCELLED, "cancelled")

@@ -6,16 +6,9 @@ from typing import Final
 
 from tests.support.model.buckets import SlowBucket
 
-from raftq.protocol.messages import (
-    Attempt,
-    KeyLimit,
-    NewTask,
-    QueueSettings,
-    Quota,
-    Schedule,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import KeyLimit, NewTask, QueueSettings, Quota, Schedule, TaskOptions
+from raftq.protocol.statuses import Attempt
 
 SCHEDULED, BLOCKED, READY = TaskState.SCHEDULED, TaskState.BLOCKED, TaskState.READY
 LEASED, DONE, DEAD = TaskState.LEASED, TaskState.DONE, TaskState.DEAD

@@ -13,7 +13,8 @@ from raftq.cli.top.nodes import Nodes, NodeView, views
 from raftq.cli.top.sampling import Look, Looks, View, look
 from raftq.client import AsyncClient, QueueSettings, QueueStatus
 from raftq.client.credentials import Credentials
-from raftq.protocol.messages import ClusterCall, ClusterStatus, NodeStatus, QueueList, QueuesCall
+from raftq.protocol.calls import ClusterCall, QueuesCall
+from raftq.protocol.statuses import ClusterStatus, NodeStatus, QueueList
 
 AT_MS = 1_795_000_000_000
 NODES = [

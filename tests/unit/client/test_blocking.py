@@ -16,7 +16,7 @@ from tests.support.fake_node import FakeCluster, Script, Silent, success
 
 from raftq.client import AsyncClient, Client
 from raftq.protocol.errors import Conflict, ConnectionLost, InvalidRequest
-from raftq.protocol.messages import TaskStatus
+from raftq.protocol.statuses import TaskStatus
 
 FOREIGN = {"run"}
 """What only `Client` has."""

@@ -19,6 +19,8 @@ from tests.support.fake_node import (
 
 from raftq.client.connection import Connection, open_connection
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import Call, ClusterCall, QueueCall
+from raftq.protocol.commands import Ack, AckItem, Enqueue
 from raftq.protocol.errors import (
     ConnectionLost,
     InternalError,
@@ -27,16 +29,8 @@ from raftq.protocol.errors import (
     NoLeader,
     UnsupportedVersion,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Call,
-    ClusterCall,
-    Enqueue,
-    NewTask,
-    QueueCall,
-    QueueStatus,
-)
+from raftq.protocol.options import NewTask
+from raftq.protocol.statuses import QueueStatus
 
 Body = Callable[[FakeNode, Connection], Awaitable[None]]
 

@@ -6,7 +6,7 @@ import pytest
 
 from raftq.client.endpoints import FORGIVEN_AFTER_SECONDS, Address, Endpoints, parse_addresses
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import NodeStatus
+from raftq.protocol.statuses import NodeStatus
 
 A, B, C = ("10.0.0.1", 7601), ("10.0.0.2", 7601), ("10.0.0.3", 7601)
 

@@ -21,7 +21,8 @@ from raftq.client.events import Events
 from raftq.protocol import codec
 from raftq.protocol.errors import EventsLost, InvalidRequest, NoLeader, UnavailableError
 from raftq.protocol.events import Position, TaskEvent
-from raftq.protocol.messages import HelloReply, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import HelloReply
 
 SECONDS = 10.0
 

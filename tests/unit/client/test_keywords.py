@@ -14,19 +14,8 @@ from raftq.client.keywords.new_tasks import TASK_KEYWORDS, TaskKeywords, make_ta
 from raftq.client.keywords.rates import backoff_of, rate_of
 from raftq.client.parts.configuring import QueueKeywords, queue_changes
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import (
-    Backoff,
-    BackoffKind,
-    NewTask,
-    OnConflict,
-    OnParentFailure,
-    QueueChanges,
-    Rate,
-    SweepAction,
-    TaskFilter,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.fields import BackoffKind, OnConflict, OnParentFailure, SweepAction, TaskState
+from raftq.protocol.options import Backoff, NewTask, QueueChanges, Rate, TaskFilter, TaskOptions
 
 ID = bytes(16)
 PARENT = UUID(int=7)

@@ -9,6 +9,38 @@ from tests.support.fake_node import FakeCluster, Received, Script, run, success,
 
 from raftq.client import AsyncClient, Client
 from raftq.protocol import limits
+from raftq.protocol.calls import (
+    Call,
+    QueuesCall,
+    ResultCall,
+    SchedulesCall,
+    SettingsCall,
+    TaskCall,
+    TasksCall,
+    WhyCall,
+)
+from raftq.protocol.commands import (
+    Ack,
+    AckItem,
+    Enqueue,
+    EnqueuePart,
+    EnqueueParts,
+    Extend,
+    ExtendItem,
+    Fail,
+    FailItem,
+)
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    Sweep,
+)
 from raftq.protocol.errors import (
     Conflict,
     ForgottenTask,
@@ -23,58 +55,26 @@ from raftq.protocol.errors import (
     UnknownSchedule,
     UnknownTask,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Call,
-    Cancel,
-    Confirm,
-    Consistency,
-    DeleteSchedule,
-    Done,
-    Edit,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    EnqueuePart,
-    EnqueueParts,
-    Extend,
-    ExtendItem,
-    Fail,
-    FailItem,
+from raftq.protocol.fields import Consistency, SweepAction, TaskState
+from raftq.protocol.options import (
     KeyLimit,
-    LimitStatus,
     NewTask,
     QueueChanges,
-    QueueList,
-    QueuesCall,
-    QueueStatus,
     Quota,
     Rate,
-    Reply,
-    ResultCall,
     Schedule,
-    ScheduleList,
-    SchedulesCall,
-    ScheduleStatus,
-    SetLimit,
-    SetQueue,
-    SetQuota,
-    SetSchedule,
-    Settings,
-    SettingsCall,
-    Settled,
-    SettledTask,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskCall,
     TaskFilter,
     TaskOptions,
+)
+from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Reply, Settled, SettledTask, Swept
+from raftq.protocol.statuses import (
+    LimitStatus,
+    QueueList,
+    QueueStatus,
+    ScheduleList,
+    ScheduleStatus,
+    Settings,
     TaskPage,
-    TasksCall,
-    TaskState,
-    WhyCall,
 )
 
 ID = UUID(int=5)

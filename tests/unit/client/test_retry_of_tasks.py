@@ -5,8 +5,10 @@ import pytest
 from tests.support.fake_node import FakeCluster, run
 
 from raftq.client import AsyncClient, Conflict, KeyTaken, RaftqError, TaskState, TaskStatus
-from raftq.protocol.control import Edit, Sweep, Swept
-from raftq.protocol.messages import Settled, SettledTask, SweepAction, TaskCall
+from raftq.protocol.calls import TaskCall
+from raftq.protocol.control import Edit, Sweep
+from raftq.protocol.fields import SweepAction
+from raftq.protocol.replies import Settled, SettledTask, Swept
 
 ID = bytes(range(16))
 FOUND = TaskStatus(ID, "mail", TaskState.DEAD, 5, 5, 0, 5, 5, 7, None, ["x"], 0, 0, 9, sequence=41)

@@ -19,6 +19,8 @@ from tests.support.fake_node import (
 
 from raftq.client import AckItem, AsyncClient, NewTask
 from raftq.client.connection import PATIENCE_SECONDS
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Enqueue, Fail, Requeue
 from raftq.protocol.errors import (
     Conflict,
     ConnectionLost,
@@ -42,16 +44,8 @@ from raftq.protocol.errors import (
     UnknownTask,
     UnsupportedVersion,
 )
-from raftq.protocol.messages import (
-    Enqueue,
-    Fail,
-    LeaseCall,
-    Leased,
-    LeasedTask,
-    Requeue,
-    Settled,
-    TaskState,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Leased, LeasedTask, Settled
 
 REFUSALS: Sequence[RaftqError] = (
     NotLeader("no", leader=None),

@@ -8,6 +8,8 @@ from tests.support.fake_node import FakeCluster, FakeNode, Received, Silent, run
 
 from raftq.client.connection import Connection, open_connection
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Ack, AckItem, Enqueue, Fail, FailItem
 from raftq.protocol.errors import (
     Conflict,
     ConnectionLost,
@@ -16,20 +18,9 @@ from raftq.protocol.errors import (
     QueueFull,
     RaftqError,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Call,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    Fail,
-    FailItem,
-    NewTask,
-    Settled,
-    SettledTask,
-    TaskState,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, EnqueuedTask, Settled, SettledTask
 
 Body = Callable[[FakeNode, Connection], Awaitable[None]]
 READY, DONE = TaskState.READY, TaskState.DONE

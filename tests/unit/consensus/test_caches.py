@@ -6,7 +6,7 @@ from tests.support.machines import task_id
 from raftq.consensus.payloads.caches import RecentPayloads
 from raftq.consensus.raft.newest_commands import NewestCommands
 from raftq.protocol import limits
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 PAYLOAD = bytes(1_000)
 

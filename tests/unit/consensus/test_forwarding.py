@@ -15,6 +15,7 @@ from raftq.consensus.peers.messages import (
     ForwardMessage,
 )
 from raftq.protocol import codec
+from raftq.protocol.calls import Call, QueueCall
 from raftq.protocol.errors import (
     CommitTimeout,
     ConnectionLost,
@@ -25,7 +26,8 @@ from raftq.protocol.errors import (
     NotLeader,
     RaftqError,
 )
-from raftq.protocol.messages import Call, QueueCall, QueueStatus, Reply
+from raftq.protocol.replies import Reply
+from raftq.protocol.statuses import QueueStatus
 
 CALL = QueueCall("q")
 REPLY = QueueStatus("q", 3, {"ready": 3})

@@ -11,8 +11,9 @@ from raftq.consensus.raft.entry_versions import ENTRY_COMMAND
 from raftq.core.machine import Machine
 from raftq.core.payload_chunks import payload_chunks, payload_rows
 from raftq.protocol import limits
+from raftq.protocol.commands import Command, Enqueue
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import Command, Enqueue, NewTask
+from raftq.protocol.options import NewTask
 from raftq.storage.chunk_index import ChunkIndex
 from raftq.storage.record_chain import KeyedChunk
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore

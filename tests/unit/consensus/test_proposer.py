@@ -9,6 +9,7 @@ from raftq.consensus.leader_clock import LeaderClock
 from raftq.consensus.proposer import Proposer
 from raftq.core.applied import Applied, AppliedReply
 from raftq.protocol import codec, limits
+from raftq.protocol.commands import Ack, AckItem, Enqueue, Entry, FoundCluster
 from raftq.protocol.errors import (
     CommitTimeout,
     InternalError,
@@ -18,17 +19,8 @@ from raftq.protocol.errors import (
     RateLimited,
     StorageError,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    CommandReply,
-    Enqueue,
-    Entry,
-    FoundCluster,
-    Founded,
-    NewTask,
-    Rejected,
-)
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import CommandReply, Founded, Rejected
 
 LATER = 1_000.0
 Done = Callable[[object, bool], None]

@@ -20,17 +20,10 @@ from raftq.consensus.replicated_state import ReplicatedState
 from raftq.consensus.snapshotter import Snapshotter
 from raftq.core.machine import Machine
 from raftq.protocol import limits
+from raftq.protocol.commands import Ack, AckItem, Command, Enqueue, Lease
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Command,
-    CommandReply,
-    Enqueue,
-    Lease,
-    Leased,
-    NewTask,
-)
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import CommandReply, Leased
 from raftq.storage.journal import JournalEntry
 from raftq.storage.snapshots import SnapshotStore
 from raftq.testing.memory_files import MemoryFiles

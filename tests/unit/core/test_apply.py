@@ -11,17 +11,10 @@ from raftq.core.machine import Machine
 from raftq.core.payloads import PayloadsInMemory
 from raftq.core.state import State
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Command,
-    Enqueue,
-    Enqueued,
-    FoundCluster,
-    Founded,
-    Lease,
-    NewTask,
-    Rejected,
-    TaskState,
-)
+from raftq.protocol.commands import Command, Enqueue, FoundCluster, Lease
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, Founded, Rejected
 from raftq.protocol.versions import ENTRY_VERSION
 
 

@@ -6,28 +6,11 @@ from tests.support.play import ALL, Play
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Cancel,
-    Confirm,
-    Done,
-    Edit,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    Fail,
-    FailItem,
-    KeyLimit,
-    NewTask,
-    OnConflict,
-    OnParentFailure,
-    SetLimit,
-    Settled,
-    SettledTask,
-    Sweep,
-    SweepAction,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.commands import Enqueue, Fail, FailItem
+from raftq.protocol.control import Cancel, Confirm, Edit, SetLimit, Sweep
+from raftq.protocol.fields import OnConflict, OnParentFailure, SweepAction, TaskState
+from raftq.protocol.options import KeyLimit, NewTask, TaskOptions
+from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Settled, SettledTask
 
 EXISTING = OnConflict.EXISTING
 

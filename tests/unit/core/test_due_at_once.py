@@ -5,19 +5,10 @@ from tests.support.machines import Driver, task_id
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Cancel,
-    Enqueue,
-    EnqueuePart,
-    EnqueueParts,
-    NewTask,
-    OnParentFailure,
-    Sweep,
-    SweepAction,
-    TaskFilter,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.commands import Enqueue, EnqueuePart, EnqueueParts
+from raftq.protocol.control import Cancel, Sweep
+from raftq.protocol.fields import OnParentFailure, SweepAction, TaskState
+from raftq.protocol.options import NewTask, TaskFilter, TaskOptions
 
 
 @pytest.fixture

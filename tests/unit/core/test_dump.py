@@ -12,8 +12,8 @@ from tests.support.machines import LEASE_MS, Driver, task_id
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
+from raftq.protocol.commands import FoundCluster
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import FoundCluster
 
 
 def varied() -> Driver:

@@ -4,15 +4,10 @@ import pytest
 from tests.support.machines import Driver, task_id
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Command,
-    Enqueue,
-    EnqueuedTask,
-    Lease,
-    NewTask,
-    Rejected,
-    TaskState,
-)
+from raftq.protocol.commands import Command, Enqueue, Lease
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import EnqueuedTask, Rejected
 
 
 @pytest.fixture

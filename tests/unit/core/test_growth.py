@@ -9,7 +9,8 @@ from raftq.core.state import State
 from raftq.core.task import Task
 from raftq.core.timers import Timers
 from raftq.protocol import limits
-from raftq.protocol.messages import Ack, AckItem, Enqueue, Extend, ExtendItem, Lease, NewTask
+from raftq.protocol.commands import Ack, AckItem, Enqueue, Extend, ExtendItem, Lease
+from raftq.protocol.options import NewTask
 
 GARBAGE_MAX = 1_002
 """Obsolete timer entries that a nearly empty machine may hold."""

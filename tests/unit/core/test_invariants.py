@@ -8,7 +8,7 @@ from tests.support.machines import Driver, task_id
 from raftq.core.invariants import check_invariants
 from raftq.core.state import State
 from raftq.core.task import Lease, Task
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 READY, LEASED, SCHEDULED, DONE, DEAD = 1, 2, 3, 4, 5
 

@@ -5,7 +5,7 @@ from tests.support.machines import LEASE_MS, Driver, task_id
 
 from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 
 @pytest.fixture

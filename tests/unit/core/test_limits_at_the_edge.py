@@ -5,33 +5,11 @@ from tests.support.machines import task_id
 from tests.support.play import ALL, Play
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    CommandReply,
-    Done,
-    Edit,
-    Enqueue,
-    Enqueued,
-    EnqueuePart,
-    EnqueueParts,
-    Fail,
-    FailItem,
-    KeyLimit,
-    NewTask,
-    QueueChanges,
-    Rejected,
-    Schedule,
-    SetLimit,
-    SetQueue,
-    SetSchedule,
-    Settled,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.commands import Ack, AckItem, Enqueue, EnqueuePart, EnqueueParts, Fail, FailItem
+from raftq.protocol.control import Edit, SetLimit, SetQueue, SetSchedule, Sweep
+from raftq.protocol.fields import SweepAction, TaskState
+from raftq.protocol.options import KeyLimit, NewTask, QueueChanges, Schedule, TaskOptions
+from raftq.protocol.replies import CommandReply, Done, Enqueued, Rejected, Settled, Swept
 
 
 def new(number: int, **options: object) -> NewTask:

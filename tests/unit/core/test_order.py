@@ -3,7 +3,7 @@
 import pytest
 from tests.support.machines import LEASE_MS, Driver, task_id
 
-from raftq.protocol.messages import Fail, FailItem, Requeue, RequeueItem
+from raftq.protocol.commands import Fail, FailItem, Requeue, RequeueItem
 
 
 @pytest.fixture

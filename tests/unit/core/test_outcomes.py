@@ -4,7 +4,7 @@ import pytest
 from tests.support.machines import Driver, task_id
 
 from raftq.protocol import limits
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 
 @pytest.fixture

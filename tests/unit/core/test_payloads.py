@@ -6,8 +6,10 @@ from tests.support.machines import LEASE_MS, Driver, task_id
 from raftq.core.applied import Granted
 from raftq.core.machine import Machine
 from raftq.core.payloads import PayloadsInMemory
+from raftq.protocol.commands import Ack, AckItem, Enqueue, Lease
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import Ack, AckItem, Enqueue, Lease, Leased, NewTask
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Leased
 
 
 class Watched(PayloadsInMemory):

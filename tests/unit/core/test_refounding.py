@@ -6,14 +6,11 @@ from tests.unit.core.test_dump import varied
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    FoundCluster,
-    Founded,
-    QueueChanges,
-    Rate,
-    SetQueue,
-    TaskState,
-)
+from raftq.protocol.commands import FoundCluster
+from raftq.protocol.control import SetQueue
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import QueueChanges, Rate
+from raftq.protocol.replies import Founded
 
 NEW = "00000000000000000000000000000007"
 

@@ -9,7 +9,9 @@ from msgspec import structs
 from raftq.core.machine import Machine
 from raftq.core.schedules import Schedules
 from raftq.protocol import codec, limits
-from raftq.protocol.messages import Command, Entry, FireSchedule, Schedule, SetSchedule
+from raftq.protocol.commands import Command, Entry
+from raftq.protocol.control import FireSchedule, SetSchedule
+from raftq.protocol.options import Schedule
 from raftq.protocol.versions import ENTRY_VERSION
 
 MINUTELY = Schedule("q", b"m", every_ms=60_000)

@@ -6,15 +6,9 @@ import pytest
 from tests.support.machines import LEASE_MS, Driver, task_id
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Extend,
-    ExtendItem,
-    Settled,
-    SettledTask,
-    TaskState,
-)
+from raftq.protocol.commands import Ack, AckItem, Extend, ExtendItem
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Settled, SettledTask
 
 LOST = SettledTask(None, "lease_lost")
 

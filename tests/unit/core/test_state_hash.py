@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from tests.support.machines import Driver, task_id
 
-from raftq.protocol.messages import Enqueue, Lease, NewTask, Requeue, RequeueItem
+from raftq.protocol.commands import Enqueue, Lease, Requeue, RequeueItem
+from raftq.protocol.options import NewTask
 
 ROOT = Path(__file__).parents[3]
 STORY = """

@@ -7,21 +7,11 @@ from raftq.core.payloads import PayloadsInMemory
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import FORGETTABLE, STATE_NUMBERS, TRANSITIONS
-from raftq.protocol.messages import (
-    Cancel,
-    Confirm,
-    Edit,
-    Enqueue,
-    Enqueued,
-    KeyLimit,
-    NewTask,
-    SetLimit,
-    Sweep,
-    SweepAction,
-    TaskFilter,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.control import Cancel, Confirm, Edit, SetLimit, Sweep
+from raftq.protocol.fields import SweepAction, TaskState
+from raftq.protocol.options import KeyLimit, NewTask, TaskFilter, TaskOptions
+from raftq.protocol.replies import Enqueued
 
 
 def test_nothing_leaves_a_final_state() -> None:

@@ -12,7 +12,7 @@ from raftq.core.state import State
 from raftq.core.task import READY, SCHEDULED, Task
 from raftq.core.tasks import Tasks
 from raftq.protocol import limits
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 CHUNK = 32
 THIN = 2

@@ -4,7 +4,7 @@ import pytest
 from tests.support.machines import LEASE_MS, START_AT_MS, Driver, entry, task_id
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.commands import (
     Ack,
     AckItem,
     Extend,
@@ -13,9 +13,9 @@ from raftq.protocol.messages import (
     FailItem,
     Requeue,
     RequeueItem,
-    Settled,
-    TaskState,
 )
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Settled
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from raftq.consensus.offline import replay_folder
 from raftq.consensus.payloads.store import PayloadStore, dump_chunks
 from raftq.core.machine import Machine
 from raftq.node.backup_files import load_backup
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.storage.data_dir import DataDir
 from raftq.storage.files import RealFiles
 from raftq.storage.inspect import inspect_path

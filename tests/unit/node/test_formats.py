@@ -22,16 +22,10 @@ from raftq.consensus.payloads.store import dump_chunks
 from raftq.core.machine import Machine
 from raftq.node import restore, verify
 from raftq.node.backup_files import load_backup
-from raftq.protocol.messages import (
-    Command,
-    Extend,
-    ExtendItem,
-    Lease,
-    Leased,
-    Settled,
-    TaskFilter,
-    TaskState,
-)
+from raftq.protocol.commands import Command, Extend, ExtendItem, Lease
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import TaskFilter
+from raftq.protocol.replies import Leased, Settled
 from raftq.protocol.versions import (
     BACKUP_FORMATS_READABLE,
     SNAPSHOT_FORMAT_VERSION,

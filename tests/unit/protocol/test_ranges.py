@@ -5,35 +5,29 @@ from collections.abc import Callable
 import pytest
 
 from raftq.protocol import codec, limits
-from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
-from raftq.protocol.messages import (
+from raftq.protocol.calls import Call, ResultCall, TasksCall
+from raftq.protocol.commands import (
     Ack,
     AckItem,
-    Backoff,
-    Call,
-    Cancel,
-    Confirm,
     Enqueue,
     EnqueuePart,
     EnqueueParts,
     Extend,
     ExtendItem,
+)
+from raftq.protocol.control import Cancel, Confirm, SetLimit, SetQueue, SetQuota, SetSchedule, Sweep
+from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
+from raftq.protocol.fields import SweepAction
+from raftq.protocol.options import (
+    Backoff,
     KeyLimit,
     NewTask,
     QueueChanges,
     Quota,
     Rate,
-    ResultCall,
     Schedule,
-    SetLimit,
-    SetQueue,
-    SetQuota,
-    SetSchedule,
-    Sweep,
-    SweepAction,
     TaskFilter,
     TaskOptions,
-    TasksCall,
 )
 
 TASK_ID = bytes(16)

@@ -6,8 +6,10 @@ import msgpack
 import pytest
 
 from raftq.protocol import codec, limits, requests
+from raftq.protocol.calls import Call, ClusterCall, QueueCall
+from raftq.protocol.commands import Enqueue
 from raftq.protocol.errors import InvalidRequest, PayloadTooLarge, UnknownMethod
-from raftq.protocol.messages import Call, ClusterCall, Enqueue, NewTask, QueueCall
+from raftq.protocol.options import NewTask
 from raftq.server.hello import parse_hello
 
 ID = bytes(16)

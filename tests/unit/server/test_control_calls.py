@@ -10,6 +10,30 @@ from tests.support.asyncs import asynchronous, within
 from tests.support.fake_replica import FakeReplica
 
 from raftq.protocol import limits
+from raftq.protocol.calls import (
+    Call,
+    LeaseCall,
+    QueueCall,
+    QueuesCall,
+    ResultCall,
+    SchedulesCall,
+    SettingsCall,
+    TaskCall,
+    TasksCall,
+    WhyCall,
+)
+from raftq.protocol.commands import Ack, AckItem, Enqueue, EnqueuePart, EnqueueParts, Fail, FailItem
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    Sweep,
+)
 from raftq.protocol.errors import (
     DiskFull,
     ForgottenTask,
@@ -24,57 +48,26 @@ from raftq.protocol.errors import (
     UnknownSchedule,
     UnknownTask,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Call,
-    Cancel,
-    ClusterStatus,
-    Confirm,
-    Consistency,
-    DeleteSchedule,
-    Done,
-    Edit,
-    Enqueue,
-    Enqueued,
-    EnqueuePart,
-    EnqueueParts,
-    Fail,
-    FailItem,
+from raftq.protocol.fields import Consistency, SweepAction, TaskState
+from raftq.protocol.options import (
     KeyLimit,
-    LeaseCall,
-    Leased,
     NewTask,
-    QueueCall,
     QueueChanges,
-    QueueList,
-    QueuesCall,
-    QueueStatus,
     Quota,
-    Reply,
-    ResultCall,
     Schedule,
-    ScheduleList,
-    SchedulesCall,
-    SetLimit,
-    SetQueue,
-    SetQuota,
-    SetSchedule,
-    Settings,
-    SettingsCall,
-    Settled,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskCall,
     TaskFilter,
     TaskOptions,
+)
+from raftq.protocol.replies import Done, Enqueued, Leased, Reply, Settled, Swept
+from raftq.protocol.statuses import (
+    ClusterStatus,
+    QueueList,
+    QueueStatus,
+    ScheduleList,
+    Settings,
     TaskPage,
-    TasksCall,
-    TaskState,
     TaskStatus,
     Why,
-    WhyCall,
 )
 from raftq.server.calls import ClientCommand, is_command, is_read
 from raftq.server.service import Service

@@ -8,15 +8,8 @@ from msgspec import structs
 
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest, PayloadTooLarge
-from raftq.protocol.messages import (
-    Backoff,
-    BackoffKind,
-    OnConflict,
-    OnParentFailure,
-    Overlap,
-    Schedule,
-    TaskOptions,
-)
+from raftq.protocol.fields import BackoffKind, OnConflict, OnParentFailure, Overlap
+from raftq.protocol.options import Backoff, Schedule, TaskOptions
 from raftq.server.control.options import (
     OptionsBody,
     ScheduleBody,

@@ -6,7 +6,8 @@ import pytest
 from tests.support.asyncs import asynchronous
 from tests.support.fake_replica import FakeReplica
 
-from raftq.protocol.messages import Enqueue, NewTask
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.options import NewTask
 from raftq.server import metrics as metrics_module
 from raftq.server.metrics import Metrics
 

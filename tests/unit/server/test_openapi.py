@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from raftq.protocol import limits
-from raftq.protocol.messages import KeyLimit, QueueChanges, Quota, TaskFilter
+from raftq.protocol.options import KeyLimit, QueueChanges, Quota, TaskFilter
 from raftq.server import http_bodies as bodies
 from raftq.server.control import bodies as control_bodies
 from raftq.server.control import options

@@ -10,6 +10,9 @@ from tests.support.asyncs import asynchronous, turns, within
 from tests.support.fake_replica import FakeReplica
 
 from raftq.protocol import limits
+from raftq.protocol.calls import Call, ResultCall, TaskCall
+from raftq.protocol.commands import Ack, AckItem, Command, Enqueue, Fail, FailItem, Lease
+from raftq.protocol.control import Cancel, Sweep
 from raftq.protocol.errors import (
     ForgottenTask,
     NoLeader,
@@ -17,29 +20,10 @@ from raftq.protocol.errors import (
     RateLimited,
     UnknownTask,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Call,
-    Cancel,
-    ClusterStatus,
-    Command,
-    Consistency,
-    Enqueue,
-    Fail,
-    FailItem,
-    Lease,
-    NewTask,
-    Reply,
-    ResultCall,
-    Sweep,
-    SweepAction,
-    TaskCall,
-    TaskFilter,
-    TaskOptions,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.fields import Consistency, SweepAction, TaskState
+from raftq.protocol.options import NewTask, TaskFilter, TaskOptions
+from raftq.protocol.replies import Reply
+from raftq.protocol.statuses import ClusterStatus, TaskStatus
 from raftq.server.service import Service
 
 SOON = 5.0

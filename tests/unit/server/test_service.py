@@ -10,6 +10,18 @@ from tests.support.fake_replica import FakeReplica
 
 from raftq.consensus.contract import ReplicaView
 from raftq.protocol import limits
+from raftq.protocol.calls import Call, ClusterCall, LeaseCall, QueueCall, TaskCall
+from raftq.protocol.commands import (
+    Ack,
+    AckItem,
+    Enqueue,
+    Extend,
+    ExtendItem,
+    Fail,
+    FailItem,
+    Requeue,
+    RequeueItem,
+)
 from raftq.protocol.errors import (
     CommitTimeout,
     Conflict,
@@ -25,33 +37,10 @@ from raftq.protocol.errors import (
     ShuttingDown,
     UnknownTask,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Call,
-    ClusterCall,
-    ClusterStatus,
-    Consistency,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    Extend,
-    ExtendItem,
-    Fail,
-    FailItem,
-    LeaseCall,
-    Leased,
-    NewTask,
-    QueueCall,
-    QueueStatus,
-    Reply,
-    Requeue,
-    RequeueItem,
-    Settled,
-    TaskCall,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.fields import Consistency, TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, EnqueuedTask, Leased, Reply, Settled
+from raftq.protocol.statuses import ClusterStatus, QueueStatus, TaskStatus
 from raftq.server.service import Service
 
 SOON = 5.0

@@ -7,15 +7,9 @@ from tests.support.asyncs import asynchronous, turns, within
 from tests.support.poll_bench import SOON, Bench
 
 from raftq.protocol import limits
+from raftq.protocol.commands import Ack, AckItem, Lease, Requeue, RequeueItem
 from raftq.protocol.errors import LeadershipLost, NotLeader, RateLimited
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Lease,
-    Leased,
-    Requeue,
-    RequeueItem,
-)
+from raftq.protocol.replies import Leased
 
 
 def tokens(leased: "asyncio.Future[Leased]") -> list[int]:

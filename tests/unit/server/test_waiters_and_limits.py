@@ -6,17 +6,10 @@ from typing import Final
 from tests.support.asyncs import asynchronous, turns, within
 from tests.support.poll_bench import SOON, Bench
 
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    KeyLimit,
-    Leased,
-    QueueChanges,
-    Rate,
-    SetLimit,
-    SetQueue,
-    TaskOptions,
-)
+from raftq.protocol.commands import Ack, AckItem
+from raftq.protocol.control import SetLimit, SetQueue
+from raftq.protocol.options import KeyLimit, QueueChanges, Rate, TaskOptions
+from raftq.protocol.replies import Leased
 
 KEY: Final = TaskOptions(limit_key="k")
 

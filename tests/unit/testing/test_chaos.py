@@ -11,21 +11,12 @@ from random import Random
 
 import pytest
 
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Ack, AckItem, Enqueue
 from raftq.protocol.errors import LeaseLost
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    LeaseCall,
-    Leased,
-    LeasedTask,
-    NewTask,
-    Settled,
-    SettledTask,
-    TaskState,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, EnqueuedTask, Leased, LeasedTask, Settled, SettledTask
 from raftq.testing.chaos.equipment import missing_equipment, why_left_out
 from raftq.testing.chaos.faults import FAULTS, SHORT, Need
 from raftq.testing.chaos.figures import figures_of

@@ -7,8 +7,10 @@ import pytest
 from tests.support.executions import Execution
 
 from raftq.client.durations import Duration
+from raftq.protocol.calls import Call, ClusterCall, QueueCall
 from raftq.protocol.errors import CommitTimeout, Conflict, NoLeader, RaftqError
-from raftq.protocol.messages import Call, ClusterCall, QueueCall, QueueStatus, Reply
+from raftq.protocol.replies import Reply
+from raftq.protocol.statuses import QueueStatus
 from raftq.testing.facts import (
     AppliedEntry,
     LeaderSeen,

@@ -6,7 +6,8 @@ import pytest
 
 from raftq.core.machine import Machine
 from raftq.protocol import codec
-from raftq.protocol.messages import Enqueue, Entry, NewTask
+from raftq.protocol.commands import Enqueue, Entry
+from raftq.protocol.options import NewTask
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.testing.checks import check_nodes
 from raftq.testing.facts import (

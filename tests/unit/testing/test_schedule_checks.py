@@ -4,15 +4,10 @@ from collections.abc import Sequence
 
 from raftq.core.machine import Machine
 from raftq.protocol import codec
-from raftq.protocol.messages import (
-    Command,
-    Entry,
-    FireSchedule,
-    MissedRuns,
-    NewTask,
-    Schedule,
-    SetSchedule,
-)
+from raftq.protocol.commands import Command, Entry
+from raftq.protocol.control import FireSchedule, SetSchedule
+from raftq.protocol.fields import MissedRuns
+from raftq.protocol.options import NewTask, Schedule
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.server.schedules import tick_task_id
 from raftq.testing.checks.schedules import check_ticks, runs_in

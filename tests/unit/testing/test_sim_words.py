@@ -13,8 +13,10 @@ from raftq.consensus.peers.messages import ForwardedCall, ForwardedError, Forwar
 from raftq.consensus.proposer import Proposer
 from raftq.consensus.raft.engine import Engine
 from raftq.core.applied import AppliedReply
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Ack, AckItem
 from raftq.protocol.errors import CommitTimeout, NoLeader, QueueFull, RaftqError
-from raftq.protocol.messages import Ack, AckItem, Call, CommandReply, Reply, Settled
+from raftq.protocol.replies import CommandReply, Reply, Settled
 from raftq.testing.facts import AppliedEntry
 from raftq.testing.sim.patching import patched
 from raftq.testing.sim.words import RULE, Words

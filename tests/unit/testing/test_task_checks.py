@@ -5,15 +5,8 @@ from tests.support.histories import DEAD, DONE, READY, A, B, C, Script, granted,
 
 from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Command,
-    Enqueue,
-    Entry,
-    Lease,
-    NewTask,
-)
+from raftq.protocol.commands import Ack, AckItem, Command, Enqueue, Entry, Lease
+from raftq.protocol.options import NewTask
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.testing.checks import Bounds
 from raftq.testing.facts import ClusterFacts

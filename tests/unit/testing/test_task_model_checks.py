@@ -1,6 +1,7 @@
 """The rules of tasks with options catch moves that break them, and no others."""
 
-from raftq.protocol.messages import OnParentFailure, TaskOptions, TaskState
+from raftq.protocol.fields import OnParentFailure, TaskState
+from raftq.protocol.options import TaskOptions
 from raftq.testing.checks.task_model import ModelTasks, Move, check_moves
 
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))

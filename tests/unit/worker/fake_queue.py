@@ -6,21 +6,10 @@ from collections.abc import Awaitable, Callable
 from tests.support.fake_node import Action, FakeCluster, Received, run, success, until
 
 from raftq.client import AsyncClient
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    EnqueuePart,
-    Extend,
-    Fail,
-    FailItem,
-    LeaseCall,
-    Leased,
-    LeasedTask,
-    Requeue,
-    Settled,
-    SettledTask,
-    TaskState,
-)
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Ack, AckItem, EnqueuePart, Extend, Fail, FailItem, Requeue
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Leased, LeasedTask, Settled, SettledTask
 from raftq.worker import Handler, Worker
 
 LOST = SettledTask(None, "lease_lost")

@@ -9,8 +9,9 @@ from tests.unit.worker.fake_queue import Scene, scene, until
 
 from raftq.client import AsyncClient
 from raftq.protocol import limits
+from raftq.protocol.commands import EnqueuePart, Requeue
 from raftq.protocol.errors import InvalidRequest, UnknownTask
-from raftq.protocol.messages import EnqueuePart, NewTask, Requeue
+from raftq.protocol.options import NewTask
 from raftq.worker import DoNotRetry, RetryLater, Run, Worker
 from raftq.worker.endings import GiveBack, RunCrashed, StillRunning
 from raftq.worker.errors import RunFailed

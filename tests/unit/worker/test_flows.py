@@ -10,7 +10,8 @@ from tests.support.run_control import Control
 
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import NewTask, TaskOptions, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask, TaskOptions
 from raftq.worker import App, Context, envelope
 from raftq.worker.drafts import Draft
 from raftq.worker.errors import InvalidArguments

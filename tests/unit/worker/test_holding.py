@@ -7,7 +7,9 @@ from tests.support.fake_node import FakeCluster, Received, until
 
 from raftq.client import AsyncClient
 from raftq.protocol import limits
-from raftq.protocol.messages import Extend, Requeue, Settled, SettledTask, TaskState
+from raftq.protocol.commands import Extend, Requeue
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Settled, SettledTask
 from raftq.worker.holding import Held, Holding
 from raftq.worker.run import Run
 

@@ -11,8 +11,9 @@ from tests.unit.worker.fake_queue import Scene, scene, until
 
 from raftq.client import AsyncClient
 from raftq.protocol import limits
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Ack, Extend
 from raftq.protocol.errors import InvalidRequest, NoLeader, OutcomeUnknown
-from raftq.protocol.messages import Ack, Extend, LeaseCall
 from raftq.worker import Run, Worker
 
 

@@ -9,18 +9,10 @@ import pytest
 from tests.support.fake_access import FakeAccess
 
 from raftq.client import backoff
-from raftq.protocol.messages import (
-    Backoff,
-    BackoffKind,
-    Cancel,
-    Confirm,
-    EnqueuedTask,
-    NewTask,
-    OnConflict,
-    OnParentFailure,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.control import Cancel, Confirm
+from raftq.protocol.fields import BackoffKind, OnConflict, OnParentFailure, TaskState
+from raftq.protocol.options import Backoff, NewTask, TaskOptions
+from raftq.protocol.replies import EnqueuedTask
 from raftq.worker import App
 from raftq.worker.errors import InvalidArguments, InvalidTask
 from raftq.worker.job import Job

@@ -10,7 +10,7 @@ from tests.support.asyncs import asynchronous
 from tests.support.fake_access import FakeAccess
 
 from raftq.protocol.errors import Forbidden, InvalidRequest, NoLeader, UnknownTask
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.worker import App, waiting
 from raftq.worker.errors import ResultTimeout, TaskFailed, UnreadableResult
 from raftq.worker.job import Job

@@ -11,8 +11,9 @@ from tests.support.fake_node import FakeCluster, Received, until
 from tests.unit.worker.fake_queue import FakeQueue
 
 from raftq.client import AsyncClient, backoff
+from raftq.protocol.commands import Requeue
+from raftq.protocol.control import Confirm
 from raftq.protocol.errors import UnknownMethod
-from raftq.protocol.messages import Confirm, Requeue
 from raftq.worker import App, Context, Hook, RetryLater, envelope
 from raftq.worker.runtime import Runtime
 from raftq.worker.supervision.settings import Settings, plan_queues

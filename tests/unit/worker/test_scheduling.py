@@ -6,8 +6,10 @@ import pytest
 from tests.support.asyncs import asynchronous
 from tests.support.fake_access import FakeAccess
 
+from raftq.protocol.control import SetSchedule
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import MissedRuns, Overlap, Schedule, SetSchedule, TaskOptions
+from raftq.protocol.fields import MissedRuns, Overlap
+from raftq.protocol.options import Schedule, TaskOptions
 from raftq.worker import App
 from raftq.worker.errors import InvalidTask
 

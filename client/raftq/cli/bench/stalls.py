@@ -17,8 +17,8 @@ from typing import Final
 from raftq.cli.local_cluster import LocalCluster
 from raftq.client.connection import Connection, open_connection
 from raftq.client.endpoints import parse_addresses
+from raftq.protocol.calls import ClusterCall
 from raftq.protocol.errors import ConnectionLost, NoLeader
-from raftq.protocol.messages import ClusterCall
 
 _EVERY_SECONDS: Final = 0.005
 _OWN_EVERY_SECONDS: Final = 0.002

@@ -20,7 +20,7 @@ from raftq.client import (
     Reason,
     TaskStatus,
 )
-from raftq.protocol.messages import TaskOptions
+from raftq.protocol.options import TaskOptions
 
 _NO_SETTING: Final = "none"
 _HEX_ID: Final = re.compile(r"\b[0-9a-f]{32}\b")

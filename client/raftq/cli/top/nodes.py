@@ -8,8 +8,9 @@ from typing import Final, cast
 from raftq.client.connection import Connection, open_connection
 from raftq.client.credentials import Credentials
 from raftq.client.endpoints import Address, parse_addresses
+from raftq.protocol.calls import ClusterCall
 from raftq.protocol.errors import RaftqError
-from raftq.protocol.messages import ClusterCall, ClusterStatus, NodeStatus
+from raftq.protocol.statuses import ClusterStatus, NodeStatus
 
 _ASK_SECONDS: Final = 0.75
 

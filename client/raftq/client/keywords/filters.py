@@ -6,7 +6,8 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 from raftq.client.keywords.moments import Moment, instant_ms
 from raftq.client.keywords.naming import refuse_unknown
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import SweepAction, TaskFilter, TaskState
+from raftq.protocol.fields import SweepAction, TaskState
+from raftq.protocol.options import TaskFilter
 
 StateName: TypeAlias = (
     TaskState

@@ -13,14 +13,10 @@ from raftq.client.keywords.moments import Moment, instant_ms
 from raftq.client.keywords.naming import refuse_unknown
 from raftq.client.keywords.rates import BackoffText, backoff_of
 from raftq.protocol import limits
+from raftq.protocol.commands import EnqueuePart
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import (
-    EnqueuePart,
-    NewTask,
-    OnConflict,
-    OnParentFailure,
-    TaskOptions,
-)
+from raftq.protocol.fields import OnConflict, OnParentFailure
+from raftq.protocol.options import NewTask, TaskOptions
 
 ConflictName: TypeAlias = OnConflict | Literal["reject", "existing", "replace"]
 ParentFailureName: TypeAlias = OnParentFailure | Literal["cancel", "run", "wait"]

@@ -6,7 +6,8 @@ from typing import Final, Literal, TypeAlias
 
 from raftq.client.durations import Duration, milliseconds
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import Backoff, BackoffKind, Rate
+from raftq.protocol.fields import BackoffKind
+from raftq.protocol.options import Backoff, Rate
 
 RateText: TypeAlias = Rate | str
 """`Rate`, or text like `"10/s"`, `"100/5m"` and `"100/5m burst 20"`."""

@@ -11,20 +11,12 @@ from raftq.client.durations import Duration, seconds
 from raftq.client.keywords.new_tasks import task_id
 from raftq.client.random_bits import RandomBits
 from raftq.protocol import limits
+from raftq.protocol.calls import Call
+from raftq.protocol.control import Cancel, Confirm
 from raftq.protocol.errors import error_from_code
-from raftq.protocol.messages import (
-    Call,
-    Cancel,
-    Confirm,
-    Done,
-    Enqueued,
-    Reply,
-    Settled,
-    SettledTask,
-    Swept,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Done, Enqueued, Reply, Settled, SettledTask, Swept
+from raftq.protocol.statuses import TaskStatus
 from raftq.protocol.uuid7 import Uuid7
 
 R = TypeVar("R", bound=Reply)

@@ -14,21 +14,11 @@ from raftq.client.keywords.new_tasks import PreparedKeywords, task_options
 from raftq.client.keywords.rates import BackoffText, RateText, backoff_of, rate_of
 from raftq.client.parts.reading import Reading
 from raftq.protocol import limits
+from raftq.protocol.control import DeleteSchedule, SetLimit, SetQueue, SetQuota, SetSchedule
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import (
-    DeleteSchedule,
-    Done,
-    KeyLimit,
-    MissedRuns,
-    Overlap,
-    QueueChanges,
-    Quota,
-    Schedule,
-    SetLimit,
-    SetQueue,
-    SetQuota,
-    SetSchedule,
-)
+from raftq.protocol.fields import MissedRuns, Overlap
+from raftq.protocol.options import KeyLimit, QueueChanges, Quota, Schedule
+from raftq.protocol.replies import Done
 
 MissedName: TypeAlias = MissedRuns | Literal["skip", "one", "all"]
 OverlapName: TypeAlias = Overlap | Literal["allow", "skip", "replace"]

@@ -15,22 +15,13 @@ from raftq.client.keywords.filters import WAITING, FilterKeywords, swept_states,
 from raftq.client.keywords.moments import Moment, instant_ms
 from raftq.client.keywords.new_tasks import task_id
 from raftq.client.parts.caller import Caller, single
+from raftq.protocol.calls import TaskCall, TasksCall
+from raftq.protocol.control import Cancel, Edit, Sweep
 from raftq.protocol.errors import Conflict, InvalidRequest, KeyTaken
-from raftq.protocol.messages import (
-    Cancel,
-    Edit,
-    Settled,
-    SettledTask,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskCall,
-    TaskFilter,
-    TaskPage,
-    TasksCall,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.fields import SweepAction, TaskState
+from raftq.protocol.options import TaskFilter
+from raftq.protocol.replies import Settled, SettledTask, Swept
+from raftq.protocol.statuses import TaskPage, TaskStatus
 
 
 class Controlling(Caller):

@@ -9,7 +9,7 @@ from raftq.client.keywords.new_tasks import task_id as task_id_of
 from raftq.client.parts.caller import Caller
 from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.events import Position
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 
 
 class Following(Caller):

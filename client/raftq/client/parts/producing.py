@@ -14,16 +14,11 @@ from raftq.client.keywords.new_tasks import (
     new_tasks,
 )
 from raftq.client.parts.caller import Caller, single
-from raftq.protocol.messages import (
-    Confirm,
-    Enqueue,
-    Enqueued,
-    EnqueuedTask,
-    EnqueueParts,
-    NewTask,
-    SettledTask,
-    TaskState,
-)
+from raftq.protocol.commands import Enqueue, EnqueueParts
+from raftq.protocol.control import Confirm
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import Enqueued, EnqueuedTask, SettledTask
 
 
 class Producing(Caller):

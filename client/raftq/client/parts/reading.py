@@ -14,30 +14,31 @@ from raftq.client.keywords.filters import FilterKeywords, task_filter
 from raftq.client.keywords.new_tasks import task_id
 from raftq.client.parts.caller import Caller
 from raftq.protocol import limits
-from raftq.protocol.errors import UnknownSchedule
-from raftq.protocol.messages import (
+from raftq.protocol.calls import (
     ClusterCall,
-    ClusterStatus,
-    Consistency,
-    LimitStatus,
     QueueCall,
-    QueueList,
     QueuesCall,
-    QueueStatus,
-    Quota,
     ResultCall,
-    ScheduleList,
     SchedulesCall,
-    ScheduleStatus,
-    Settings,
     SettingsCall,
     TaskCall,
-    TaskPage,
     TasksCall,
-    TaskState,
+    WhyCall,
+)
+from raftq.protocol.errors import UnknownSchedule
+from raftq.protocol.fields import Consistency, TaskState
+from raftq.protocol.options import Quota
+from raftq.protocol.statuses import (
+    ClusterStatus,
+    LimitStatus,
+    QueueList,
+    QueueStatus,
+    ScheduleList,
+    ScheduleStatus,
+    Settings,
+    TaskPage,
     TaskStatus,
     Why,
-    WhyCall,
 )
 
 OVER = frozenset({TaskState.DONE, TaskState.DEAD, TaskState.CANCELLED, TaskState.EXPIRED})

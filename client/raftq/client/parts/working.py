@@ -9,22 +9,19 @@ from raftq.client.giving_back import GivingBack
 from raftq.client.keywords.new_tasks import Parts, enqueue_parts
 from raftq.client.parts.caller import Caller, single
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import (
     Ack,
     AckItem,
     Extend,
     ExtendItem,
     Fail,
     FailItem,
-    LeaseCall,
-    Leased,
-    LeasedTask,
     Requeue,
     RequeueItem,
-    Settled,
-    SettledTask,
-    TaskState,
 )
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Leased, LeasedTask, Settled, SettledTask
 
 
 class Working(Caller):

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 from raftq.worker.app import App
 from raftq.worker.executors import frames
 from raftq.worker.executors.watch import Interrupted, failed, limit_seconds, make_context

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 LENGTH: Final = struct.Struct(">I")
 END_ORDER: Final = b"e"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final
 from uuid import UUID
 
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 from raftq.worker.context import Context, RunControl
 from raftq.worker.endings import RunCrashed, StillRunning, TimeLimitExceeded
 from raftq.worker.errors import RunFailed

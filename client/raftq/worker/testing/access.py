@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from raftq.client.async_client import AsyncClient
 from raftq.client.blocking import Client
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 from raftq.worker.connections import Connections
 
 T = TypeVar("T")

@@ -8,8 +8,11 @@ from typing import Final
 from uuid import UUID
 
 from raftq.client.async_client import AsyncClient
+from raftq.protocol.commands import EnqueuePart
 from raftq.protocol.errors import Conflict, LeaseLost, UnknownTask
-from raftq.protocol.messages import EnqueuePart, LeasedTask, NewTask, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import LeasedTask
 from raftq.worker.app import App
 from raftq.worker.context import Context
 from raftq.worker.parts import in_parts

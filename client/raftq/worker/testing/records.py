@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from raftq.protocol.messages import NewTask, TaskOptions, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask, TaskOptions
 from raftq.worker.job import Job
 from raftq.worker.task import Invocation, Task
 

@@ -14,7 +14,8 @@ from raftq.client.durations import Duration, milliseconds
 from raftq.client.keywords.naming import did_you_mean
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import LeasedTask, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import LeasedTask
 from raftq.worker import envelope
 from raftq.worker.app import App
 from raftq.worker.connections import ClusterAccess

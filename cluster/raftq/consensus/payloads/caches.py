@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
 from raftq.protocol import limits
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 
 Key = TypeVar("Key")
 _OVERHEAD_BYTES: Final = 120

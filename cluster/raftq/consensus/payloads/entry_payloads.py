@@ -12,7 +12,7 @@ from google_crc32c import value as crc32c
 
 from raftq.consensus.payloads.caches import Blocks
 from raftq.protocol import codec
-from raftq.protocol.messages import new_tasks
+from raftq.protocol.commands import new_tasks
 
 
 class EntryPayloads:

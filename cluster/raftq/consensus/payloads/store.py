@@ -16,7 +16,7 @@ from raftq.consensus.payloads.entry_payloads import EntryPayloads
 from raftq.core.machine import Machine
 from raftq.core.payload_chunks import payload_rows
 from raftq.protocol.errors import CorruptRecord
-from raftq.protocol.messages import NewTask
+from raftq.protocol.options import NewTask
 from raftq.storage.chunk_index import ChunkIndex
 from raftq.storage.record_chain import Chunk, KeyedChunk
 

@@ -15,6 +15,7 @@ from raftq.consensus.peers.messages import (
     ForwardMessage,
 )
 from raftq.protocol import codec
+from raftq.protocol.calls import Call
 from raftq.protocol.errors import (
     CommitTimeout,
     ConnectionLost,
@@ -23,7 +24,7 @@ from raftq.protocol.errors import (
     RaftqError,
     error_from_code,
 )
-from raftq.protocol.messages import Call, Reply
+from raftq.protocol.replies import Reply
 
 _log = logging.getLogger(__name__)
 

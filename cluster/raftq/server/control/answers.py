@@ -4,16 +4,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from raftq.protocol.messages import (
-    Done,
-    KeyLimit,
-    LimitStatus,
-    ScheduleStatus,
-    Swept,
-    TaskPage,
-    TaskState,
-    Why,
-)
+from raftq.protocol.fields import TaskState
+from raftq.protocol.options import KeyLimit
+from raftq.protocol.replies import Done, Swept
+from raftq.protocol.statuses import LimitStatus, ScheduleStatus, TaskPage, Why
 from raftq.server.control.options import ScheduleBody, schedule_body
 from raftq.server.http_answers import QueueAnswer, TaskAnswer, task_answer
 

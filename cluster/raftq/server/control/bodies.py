@@ -9,16 +9,16 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.fields import (
     DelayMs,
     Index,
     Instant,
     Priority,
     QueueName,
     SweepAction,
-    TaskFilter,
     TimeoutMs,
 )
+from raftq.protocol.options import TaskFilter
 
 SweepCount = Annotated[int, Meta(ge=1, le=limits.TASKS_PER_SWEEP_MAX)]
 

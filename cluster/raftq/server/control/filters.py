@@ -7,7 +7,8 @@ import msgspec
 from msgspec import structs
 
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import SweepAction, TaskFilter, TaskState
+from raftq.protocol.fields import SweepAction, TaskState
+from raftq.protocol.options import TaskFilter
 
 FILTER_PARAMETERS: Final[Mapping[str, str]] = {
     "state" if field.name == "states" else field.name: field.name

@@ -7,9 +7,8 @@ from msgspec import Meta, Struct, structs
 
 from raftq.protocol import limits
 from raftq.protocol.errors import PayloadTooLarge
-from raftq.protocol.messages import (
+from raftq.protocol.fields import (
     AttemptsMaxOrDefault,
-    Backoff,
     CrashesMax,
     DelayMs,
     Instant,
@@ -21,9 +20,8 @@ from raftq.protocol.messages import (
     Priority,
     QueueName,
     ResultTtlMs,
-    Schedule,
-    TaskOptions,
 )
+from raftq.protocol.options import Backoff, Schedule, TaskOptions
 from raftq.server.http_bytes import as_text, to_bytes
 
 

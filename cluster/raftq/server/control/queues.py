@@ -2,21 +2,12 @@
 
 from typing import Final
 
-from raftq.protocol.messages import (
-    Done,
-    QueueCall,
-    QueueChanges,
-    QueueList,
-    QueuesCall,
-    QueueStatus,
-    SetQueue,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskFilter,
-    TaskPage,
-    TasksCall,
-)
+from raftq.protocol.calls import QueueCall, QueuesCall, TasksCall
+from raftq.protocol.control import SetQueue, Sweep
+from raftq.protocol.fields import SweepAction
+from raftq.protocol.options import QueueChanges, TaskFilter
+from raftq.protocol.replies import Done, Swept
+from raftq.protocol.statuses import QueueList, QueueStatus, TaskPage
 from raftq.server import http_answers as answers
 from raftq.server.control import answers as control_answers
 from raftq.server.control.bodies import PurgeBody, SweepBody

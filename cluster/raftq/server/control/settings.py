@@ -2,24 +2,13 @@
 
 from typing import Final
 
+from raftq.protocol.calls import Call, SchedulesCall, SettingsCall
+from raftq.protocol.control import DeleteSchedule, SetLimit, SetQuota, SetSchedule
+from raftq.protocol.fields import NAME_PATTERN, Key, ScheduleName
 from raftq.protocol.limits import KEY_CHARACTERS_MAX
-from raftq.protocol.messages import (
-    NAME_PATTERN,
-    Call,
-    DeleteSchedule,
-    Done,
-    Key,
-    KeyLimit,
-    Quota,
-    ScheduleList,
-    ScheduleName,
-    SchedulesCall,
-    SetLimit,
-    SetQuota,
-    SetSchedule,
-    Settings,
-    SettingsCall,
-)
+from raftq.protocol.options import KeyLimit, Quota
+from raftq.protocol.replies import Done
+from raftq.protocol.statuses import ScheduleList, Settings
 from raftq.server.control import answers
 from raftq.server.control.options import ScheduleBody, schedule_of
 from raftq.server.http_handler import Handler, by_method, path_word

@@ -2,26 +2,13 @@
 
 from typing import Final
 
+from raftq.protocol.calls import Call, ResultCall, TaskCall, TasksCall, WhyCall
+from raftq.protocol.commands import EnqueueParts
+from raftq.protocol.control import Cancel, Confirm, Edit
 from raftq.protocol.errors import RaftqError, error_from_code
-from raftq.protocol.messages import (
-    Call,
-    Cancel,
-    Confirm,
-    Edit,
-    Enqueued,
-    EnqueueParts,
-    Index,
-    ResultCall,
-    Settled,
-    SettledTask,
-    TaskCall,
-    TaskPage,
-    TasksCall,
-    TaskStatus,
-    WaitMs,
-    Why,
-    WhyCall,
-)
+from raftq.protocol.fields import Index, WaitMs
+from raftq.protocol.replies import Enqueued, Settled, SettledTask
+from raftq.protocol.statuses import TaskPage, TaskStatus, Why
 from raftq.server import http_answers as answers
 from raftq.server import http_bodies as bodies
 from raftq.server.control import answers as control_answers

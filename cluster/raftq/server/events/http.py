@@ -18,7 +18,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from raftq.protocol import limits
 from raftq.protocol.errors import Forbidden, InvalidRequest, RaftqError
 from raftq.protocol.events import Position, TaskEvent
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.server import problems
 from raftq.server.control.filters import filter_of_query
 from raftq.server.events.hub import Batch, Subscription

@@ -28,7 +28,7 @@ from raftq.protocol.events import (
     Subscribed,
     Unsubscribe,
 )
-from raftq.protocol.messages import Done
+from raftq.protocol.replies import Done
 from raftq.server.events.hub import Batch, EventHub, Subscription
 from raftq.server.events.ring import Wanted
 

@@ -16,8 +16,10 @@ from google_crc32c import value as crc32c
 from raftq.consensus.contract import Replica
 from raftq.core.schedules import ScheduleEntry
 from raftq.protocol import limits
+from raftq.protocol.control import FireSchedule
 from raftq.protocol.errors import InvalidRequest, UnavailableError
-from raftq.protocol.messages import CommandReply, FireSchedule, NewTask, Schedule
+from raftq.protocol.options import NewTask, Schedule
+from raftq.protocol.replies import CommandReply
 from raftq.server.schedules.ticks import judge
 
 _log = logging.getLogger(__name__)

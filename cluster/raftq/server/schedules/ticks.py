@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import MissedRuns, Schedule
+from raftq.protocol.fields import MissedRuns
+from raftq.protocol.options import Schedule
 from raftq.server.schedules.cron import Cron
 from raftq.server.schedules.timezones import zone_of
 

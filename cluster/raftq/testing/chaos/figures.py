@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from raftq.protocol.messages import Enqueue, Leased
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.replies import Leased
 from raftq.testing.checks import Violation
 from raftq.testing.history import History, Outcome
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from raftq.protocol.messages import Call, Reply
+from raftq.protocol.calls import Call
+from raftq.protocol.replies import Reply
 from raftq.testing.history import History, Operation, dump_history, load_history
 
 

@@ -6,7 +6,9 @@ from typing import Final
 
 import msgspec
 
-from raftq.protocol.messages import Ack, Settled, SettledTask, TaskState
+from raftq.protocol.commands import Ack
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Settled, SettledTask
 from raftq.testing.chaos.arena import Arena, Plan
 from raftq.testing.chaos.faults import Fault, Need
 from raftq.testing.chaos.faults.disks import power_cut_all

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from raftq.protocol import limits
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Grant, Kind, TaskView, status_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from raftq.core.machine import Machine
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.testing.checks.schedules import runs_in
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import inf
 
-from raftq.protocol.messages import RequeueItem
+from raftq.protocol.commands import RequeueItem
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Grant, Kind, TaskView

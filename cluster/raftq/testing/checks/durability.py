@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from math import inf
 
 from raftq.core.machine import Machine
-from raftq.protocol.messages import AckItem, TaskState
+from raftq.protocol.commands import AckItem
+from raftq.protocol.fields import TaskState
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Kind, TaskView, linearizable_reads, states_told, status_of

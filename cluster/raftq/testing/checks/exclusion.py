@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from raftq.protocol.calls import LeaseCall
 from raftq.protocol.errors import LeaseLost
-from raftq.protocol.messages import LeaseCall, Leased
+from raftq.protocol.replies import Leased
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Grant, Kind, Settling, TaskView

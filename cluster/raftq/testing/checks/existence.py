@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from math import inf
 
 from raftq.core.machine import Machine
-from raftq.protocol.messages import Enqueue, LeaseCall, TaskStatus
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.statuses import TaskStatus
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Creation, Grant, TaskView, status_of

@@ -5,8 +5,11 @@ from math import inf
 from typing import TypeAlias
 
 from raftq.protocol import limits
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.commands import Enqueue
 from raftq.protocol.errors import Conflict
-from raftq.protocol.messages import Enqueue, LeaseCall, Leased, TaskState
+from raftq.protocol.fields import TaskState
+from raftq.protocol.replies import Leased
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Creation, TaskView

@@ -3,14 +3,8 @@
 from collections.abc import Iterator
 from math import inf
 
-from raftq.protocol.messages import (
-    ClusterCall,
-    LeaseCall,
-    Leased,
-    MembersCall,
-    QueueCall,
-    TaskCall,
-)
+from raftq.protocol.calls import ClusterCall, LeaseCall, MembersCall, QueueCall, TaskCall
+from raftq.protocol.replies import Leased
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.history import Operation, Outcome

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from raftq.protocol.messages import LeaseCall, Leased
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.replies import Leased
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.tokens import TokenLine
 from raftq.testing.checks.verdict import Violation

@@ -4,7 +4,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from math import inf
 
-from raftq.protocol.messages import Consistency, QueueCall, QueueStatus, TaskState
+from raftq.protocol.calls import QueueCall
+from raftq.protocol.fields import Consistency, TaskState
+from raftq.protocol.statuses import QueueStatus
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Kind, end_ms

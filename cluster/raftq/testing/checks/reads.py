@@ -8,8 +8,10 @@ what had certainly happened before it began and what may have happened before it
 from collections.abc import Iterator
 from math import inf
 
+from raftq.protocol.calls import TaskCall
 from raftq.protocol.errors import UnknownTask
-from raftq.protocol.messages import Consistency, TaskCall, TaskState, TaskStatus
+from raftq.protocol.fields import Consistency, TaskState
+from raftq.protocol.statuses import TaskStatus
 from raftq.testing.checks.timeline import Timeline
 from raftq.testing.checks.verdict import Violation
 from raftq.testing.checks.views import Grant, Kind, Settling, TaskView, linearizable_reads

@@ -6,7 +6,9 @@ from typing import Final
 
 from raftq.core.machine import Machine
 from raftq.protocol import limits
-from raftq.protocol.messages import MissedRuns, Overlap, ScheduleStatus, TaskFilter
+from raftq.protocol.fields import MissedRuns, Overlap
+from raftq.protocol.options import TaskFilter
+from raftq.protocol.statuses import ScheduleStatus
 from raftq.testing.checks.verdict import Violation
 
 OVERDUE_MS: Final = 1_000

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from raftq.protocol.messages import OnParentFailure, TaskOptions, TaskState
+from raftq.protocol.fields import OnParentFailure, TaskState
+from raftq.protocol.options import TaskOptions
 from raftq.testing.checks.verdict import Violation
 
 _FOR_GOOD: Final = (TaskState.DONE, TaskState.CANCELLED, TaskState.EXPIRED)

@@ -12,23 +12,18 @@ from itertools import zip_longest
 from typing import Final
 
 from raftq.protocol import limits
-from raftq.protocol.messages import (
+from raftq.protocol.calls import LeaseCall, QueueCall, TaskCall
+from raftq.protocol.commands import (
     Ack,
     AckItem,
     Enqueue,
-    Enqueued,
     Extend,
     Fail,
     FailItem,
-    LeaseCall,
-    Leased,
-    LeasedTask,
-    QueueCall,
     Requeue,
-    Settled,
     Settlement,
-    TaskCall,
 )
+from raftq.protocol.replies import Enqueued, Leased, LeasedTask, Settled
 from raftq.testing.checks.tokens import TokenLine
 from raftq.testing.checks.verdict import Bounds
 from raftq.testing.checks.views import Creation, Grant, Item, Kind, Settling, TaskView, end_ms

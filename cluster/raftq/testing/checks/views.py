@@ -6,20 +6,12 @@ from enum import StrEnum
 from math import inf
 from typing import Final, TypeAlias
 
-from raftq.protocol.messages import (
-    AckItem,
-    Consistency,
-    EnqueuedTask,
-    ExtendItem,
-    FailItem,
-    LeasedTask,
-    NewTask,
-    RequeueItem,
-    SettledTask,
-    TaskCall,
-    TaskState,
-    TaskStatus,
-)
+from raftq.protocol.calls import TaskCall
+from raftq.protocol.commands import AckItem, ExtendItem, FailItem, RequeueItem
+from raftq.protocol.fields import Consistency, TaskState
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import EnqueuedTask, LeasedTask, SettledTask
+from raftq.protocol.statuses import TaskStatus
 from raftq.testing.checks.verdict import Bounds
 from raftq.testing.history import Operation
 

@@ -15,34 +15,15 @@ from msgspec import structs
 
 from raftq.core.machine import Machine
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import Call, ClusterCall, LeaseCall, ReadCall, ResultCall, TaskCall
+from raftq.protocol.commands import Ack, Command, Enqueue, EnqueueParts, FoundCluster
+from raftq.protocol.control import Edit, FireSchedule, SetSchedule
 from raftq.protocol.errors import InvalidRequest, NotReady, RaftqError
 from raftq.protocol.events import Position
-from raftq.protocol.messages import (
-    Ack,
-    Call,
-    ClusterCall,
-    ClusterStatus,
-    Command,
-    CommandReply,
-    Consistency,
-    Edit,
-    Enqueue,
-    EnqueueParts,
-    FireSchedule,
-    FoundCluster,
-    LeaseCall,
-    Leased,
-    NewTask,
-    NodeStatus,
-    QueueName,
-    ReadCall,
-    Reply,
-    ResultCall,
-    SetSchedule,
-    TaskCall,
-    TaskId,
-    TaskStatus,
-)
+from raftq.protocol.fields import Consistency, QueueName, TaskId
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import CommandReply, Leased, Reply
+from raftq.protocol.statuses import ClusterStatus, NodeStatus, TaskStatus
 from raftq.protocol.versions import ENTRY_VERSION
 from raftq.server.calls import ClientCommand, accept, is_command, is_read
 from raftq.server.events.ring import Cursor, EventRing, Wanted

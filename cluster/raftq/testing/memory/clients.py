@@ -12,8 +12,9 @@ from raftq.client.awaited import reply_from_wire
 from raftq.client.calling import WaitingCall, closed_error, with_wait
 from raftq.client.connection import REPLIES, request_frame
 from raftq.protocol import codec, limits
+from raftq.protocol.calls import Call
 from raftq.protocol.errors import RaftqError
-from raftq.protocol.messages import Call, Reply
+from raftq.protocol.replies import Reply
 from raftq.protocol.requests import call_of, read_request
 from raftq.testing.memory.broker import MemoryBroker
 from raftq.testing.memory.following import MemoryFollower

@@ -2,7 +2,8 @@
 
 from concurrent.futures import Future
 
-from raftq.protocol.messages import LeaseCall, Reply, ResultCall
+from raftq.protocol.calls import LeaseCall, ResultCall
+from raftq.protocol.replies import Reply
 
 
 class Poll:

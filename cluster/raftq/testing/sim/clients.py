@@ -13,8 +13,11 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
+from raftq.protocol.commands import AckItem, ExtendItem
 from raftq.protocol.errors import OutcomeUnknown, RaftqError
-from raftq.protocol.messages import AckItem, Consistency, ExtendItem, LeasedTask, NewTask
+from raftq.protocol.fields import Consistency
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import LeasedTask
 from raftq.testing.history import History
 from raftq.testing.recording_client import RecordingClient
 from raftq.testing.sim.loop import Clock, Process, new_process

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from raftq.protocol.errors import OutcomeUnknown, RaftqError
-from raftq.protocol.messages import LeasedTask, NewTask, TaskOptions
+from raftq.protocol.options import NewTask, TaskOptions
+from raftq.protocol.replies import LeasedTask
 from raftq.testing.checks.task_model import ModelTasks
 from raftq.testing.sim.clients import Surroundings
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from raftq.protocol.messages import Consistency
+from raftq.protocol.fields import Consistency
 from raftq.testing.sim import (
     clock_trials,
     member_trials,

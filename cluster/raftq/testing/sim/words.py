@@ -16,18 +16,10 @@ from raftq.consensus.peers.forwarding import Forwarder
 from raftq.consensus.peers.messages import ForwardedCall
 from raftq.consensus.proposer import Proposer
 from raftq.consensus.raft.engine import Engine
+from raftq.protocol.calls import Call
+from raftq.protocol.commands import Ack, Command, Enqueue, Extend, Fail, Requeue
 from raftq.protocol.errors import NoLeader, NotLeader, NotReady, ShuttingDown
-from raftq.protocol.messages import (
-    Ack,
-    Call,
-    Command,
-    CommandReply,
-    Enqueue,
-    Extend,
-    Fail,
-    Reply,
-    Requeue,
-)
+from raftq.protocol.replies import CommandReply, Reply
 from raftq.server.service import Service
 from raftq.testing.checks import Violation
 from raftq.testing.facts import AppliedEntry, NodeEvent

@@ -8,7 +8,7 @@ from tests.support.applied import DONE, LEASED, READY, applied, numbered
 from raftq.core.applied import Applied
 from raftq.protocol.errors import EventsLost
 from raftq.protocol.events import Position, TaskEvent
-from raftq.protocol.messages import TaskState
+from raftq.protocol.fields import TaskState
 from raftq.server.events.ring import Cursor, EventRing, Wanted
 
 ALL = Wanted()

@@ -12,19 +12,12 @@ from tests.support.asyncs import asynchronous, turns
 from tests.support.fake_replica import FakeReplica
 
 from raftq.protocol import limits
+from raftq.protocol.commands import Command
+from raftq.protocol.control import DeleteSchedule, FireSchedule, SetSchedule
 from raftq.protocol.errors import NotLeader
-from raftq.protocol.messages import (
-    Command,
-    DeleteSchedule,
-    FireSchedule,
-    MissedRuns,
-    Overlap,
-    Schedule,
-    ScheduleStatus,
-    SetSchedule,
-    TaskOptions,
-    TaskState,
-)
+from raftq.protocol.fields import MissedRuns, Overlap, TaskState
+from raftq.protocol.options import Schedule, TaskOptions
+from raftq.protocol.statuses import ScheduleStatus
 from raftq.server.schedules import Firing, fire_commands, tick_task_id
 
 EVERY_MINUTE = Schedule("q", b"now", every_ms=60_000)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from raftq.protocol import limits
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.messages import MissedRuns, Schedule, TaskOptions
+from raftq.protocol.fields import MissedRuns
+from raftq.protocol.options import Schedule, TaskOptions
 from raftq.server.schedules.ticks import MISSED_AFTER_MS, Judged, first_tick, judge
 
 NOON = 1_795_348_800_000

@@ -11,7 +11,8 @@ from tests.support.asyncs import asynchronous, turns, within
 
 from raftq.client import AsyncClient, InvalidRequest, NewTask, QueueFull, TaskState
 from raftq.protocol import limits
-from raftq.protocol.messages import LeaseCall, Leased, LeasedTask, Reply
+from raftq.protocol.calls import LeaseCall
+from raftq.protocol.replies import Leased, LeasedTask, Reply
 from raftq.testing.memory.broker import MemoryBroker
 from raftq.testing.memory.clients import async_client, client
 

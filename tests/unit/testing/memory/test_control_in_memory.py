@@ -8,6 +8,37 @@ import pytest
 from tests.support.asyncs import asynchronous, turns, within
 
 from raftq.protocol import limits
+from raftq.protocol.calls import (
+    Call,
+    LeaseCall,
+    QueuesCall,
+    ResultCall,
+    SchedulesCall,
+    SettingsCall,
+    TaskCall,
+    TasksCall,
+    WhyCall,
+)
+from raftq.protocol.commands import (
+    Ack,
+    AckItem,
+    Enqueue,
+    EnqueuePart,
+    EnqueueParts,
+    Extend,
+    ExtendItem,
+)
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    DeleteSchedule,
+    Edit,
+    SetLimit,
+    SetQueue,
+    SetQuota,
+    SetSchedule,
+    Sweep,
+)
 from raftq.protocol.errors import (
     ForgottenTask,
     InvalidRequest,
@@ -18,57 +49,19 @@ from raftq.protocol.errors import (
     TaskCancelled,
     UnknownTask,
 )
-from raftq.protocol.messages import (
-    Ack,
-    AckItem,
-    Call,
-    Cancel,
-    Confirm,
-    Consistency,
-    DeleteSchedule,
-    Done,
-    Edit,
-    Enqueue,
-    EnqueuePart,
-    EnqueueParts,
-    Extend,
-    ExtendItem,
+from raftq.protocol.fields import Consistency, Overlap, SweepAction, TaskState
+from raftq.protocol.options import (
     KeyLimit,
-    LeaseCall,
-    Leased,
-    LeasedTask,
     NewTask,
-    Overlap,
     QueueChanges,
-    QueueList,
-    QueuesCall,
     Quota,
     Rate,
-    ResultCall,
     Schedule,
-    ScheduleList,
-    SchedulesCall,
-    SetLimit,
-    SetQueue,
-    SetQuota,
-    SetSchedule,
-    Settings,
-    SettingsCall,
-    Settled,
-    SettledTask,
-    Sweep,
-    SweepAction,
-    Swept,
-    TaskCall,
     TaskFilter,
     TaskOptions,
-    TaskPage,
-    TasksCall,
-    TaskState,
-    TaskStatus,
-    Why,
-    WhyCall,
 )
+from raftq.protocol.replies import Done, Leased, LeasedTask, Settled, SettledTask, Swept
+from raftq.protocol.statuses import QueueList, ScheduleList, Settings, TaskPage, TaskStatus, Why
 from raftq.testing import MemoryBroker
 from raftq.testing.memory.clients import MemoryCalls
 

@@ -6,7 +6,7 @@ from raftq.consensus.payloads.entry_payloads import EntryPayloads
 from raftq.consensus.payloads.store import PayloadStore
 from raftq.consensus.snapshotter import Snapshotter
 from raftq.core.machine import Machine
-from raftq.protocol.messages import LeasedTask
+from raftq.protocol.replies import LeasedTask
 from raftq.storage import chunk_index as chunk_module
 from raftq.storage import entry_reader as entry_module
 from raftq.storage.record import HEAD_BYTES, Record, read_head, read_record

@@ -3,7 +3,7 @@
 from typing import Final
 
 from raftq.core.schedules import ScheduleEntry, ScheduleRow, Schedules
-from raftq.protocol.messages import FireSchedule
+from raftq.protocol.control import FireSchedule
 from raftq.server.schedules import firing as firing_module
 from raftq.server.schedules.ticks import Judged
 from raftq.testing.sim.mutations.mutation import Inside, Mutation

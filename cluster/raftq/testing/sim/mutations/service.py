@@ -15,18 +15,11 @@ from raftq.core.outcomes import Outcomes
 from raftq.core.request_memory import RequestMemory
 from raftq.core.state import State
 from raftq.protocol import limits
+from raftq.protocol.calls import Call, LeaseCall
+from raftq.protocol.commands import Command, Enqueue, Requeue
 from raftq.protocol.errors import NoLeader
-from raftq.protocol.messages import (
-    Call,
-    Command,
-    CommandReply,
-    Enqueue,
-    LeaseCall,
-    Leased,
-    NewTask,
-    Reply,
-    Requeue,
-)
+from raftq.protocol.options import NewTask
+from raftq.protocol.replies import CommandReply, Leased, Reply
 from raftq.server.service import Service
 from raftq.testing.sim.mutations.mutation import Inside, Mutation
 from raftq.testing.sim.patching import Patch, original
