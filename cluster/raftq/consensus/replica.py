@@ -1,6 +1,6 @@
 """One member of a Raft group, driven from the event loop.
 
-A message, a proposal, a finished fsync or a timer wakes the pump, once for each turn of the loop:
+A message, a proposal, a finished fsync or the timer wakes the pump, once for each turn of the loop:
 elections, PySyncObj's tick (commit, apply, answer, send), new proposals, then the next fsync.
 An error that makes this node unfit stops it at once: it falls silent, and `failed` tells the
 process.
@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from raftq.consensus.contract import CallHandler, ReplicaListener, ReplicaView
-from raftq.consensus.falling_due import schedule_is_due, time_is_due
+from raftq.consensus.falling_due import due_seconds, schedule_is_due, time_is_due
 from raftq.consensus.freshness import Freshness
 from raftq.consensus.handover import hand_over
 from raftq.consensus.member_changes import MemberChanges
 from raftq.consensus.parts import Disk, Parts, ReplicaConfig, Surroundings
 from raftq.consensus.raft.members import MemberList
+from raftq.consensus.snapshot_due import snapshot_is_due
+from raftq.consensus.timer import Timer
 from raftq.core.applied import Applied
 from raftq.core.machine import Machine
 from raftq.protocol import limits
@@ -28,9 +30,6 @@ from raftq.protocol.replies import CommandReply, Reply
 
 _log = logging.getLogger(__name__)
 
-_TIMER_SECONDS: Final = 0.02
-_PATIENCE_WITH_TRANSFER: Final = 4
-"""How much longer the log may become while a peer is sent the snapshot before."""
 _ENTRIES_BEHIND_MAX: Final = 1_000
 """A follower that lacks more committed entries than this is not ready."""
 
@@ -54,7 +53,7 @@ class RaftReplica:
         self._now = around.clock
         self._random = around.random
         self._listener: ReplicaListener | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Timer(self._loop, self._on_timer)
         self._pump_is_scheduled = False
         self._is_running = False
         self._is_handing_over = False
@@ -93,8 +92,7 @@ class RaftReplica:
 
     def _fall_silent(self) -> None:
         self._is_running = self._leads = False
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self.parts.proposer.lose_leadership()
 
     # ------------------------------------------------------------ contract.Replica
@@ -255,7 +253,10 @@ class RaftReplica:
             return
         parts = self.parts
         try:
+            rounds = parts.elector.rounds_begun
             parts.elector.tick()
+            if parts.elector.rounds_begun != rounds:
+                parts.guard.send_news(repeated=True)  # In one packet with the heartbeats.
             parts.engine.tick()
             self._follow_leadership()
             if parts.engine.applied_index < min(parts.engine.commit_index, parts.log.last_index):
@@ -268,14 +269,24 @@ class RaftReplica:
                     self.wake()  # A node alone hears no acks that would wake it.
             if not parts.log.sync_each:
                 parts.commit.start()
+            if self._is_running and self._timer.is_open:
+                self._timer.plan(None if self._is_busy() else self._due_seconds())
         except Exception as error:
             self.stop_with(error)
 
     def _on_timer(self) -> None:
         """Do what only time brings: elections, deadlines, due tasks, snapshots."""
+        if not self._is_running:
+            return
+        try:
+            self._look()
+        finally:
+            if not self._pump_is_scheduled:
+                self._pump()  # It plans the next look.
+
+    def _look(self) -> None:
         now = self._now()
         parts = self.parts
-        self._timer = self._loop.call_later(_TIMER_SECONDS, self._on_timer)
         parts.peering.resume(now)
         parts.guard.send_news()
         parts.proposer.expire(now)
@@ -291,28 +302,29 @@ class RaftReplica:
             if not is_resting and schedule_is_due(self.machine, parts.clock) and self._listener:
                 self._listener.on_schedules_due()
             self.changes.promote()
-        self._snapshot_if_due()
-        self.wake()
+        if snapshot_is_due(parts, self.config):
+            parts.engine.request_snapshot()
 
-    def _snapshot_if_due(self) -> None:
-        """Snapshot when what it saves outweighs what it writes: its cost stays in proportion.
+    def _is_busy(self) -> bool:
+        """Tell whether something is under way that the timer must look at often."""
+        parts = self.parts
+        if self._known[0] is None or parts.engine.is_leader != self._leads:
+            return True  # An election, or a leader that cannot be reached.
+        if not parts.snapshotter.is_idle or parts.peering.has_paused:
+            return True
+        if not self._leads:
+            return False
+        if self._is_handing_over or self.changes.is_busy or self.members.learners:
+            return True
+        is_told = parts.proposer.is_idle and not parts.guard.has_news
+        return not is_told or bool(parts.membership.trust.untrusted)
 
-        It saves reading the log again after a restart, and the bytes of payloads that nobody needs
-        any more: those in the snapshot and in the log, less those of live tasks.
-        """
-        log, payloads = self.parts.log, self.parts.state.payloads
-        if not self.parts.snapshotter.may_begin:
-            return
-        if self.parts.engine.applied_index - log.first_index < 2:
-            return
-        patience = _PATIENCE_WITH_TRANSFER if self.parts.peering.is_sending_snapshot else 1
-        entries_max = patience * self.config.snapshot_entries
-        live_bytes = self.machine.live_payload_bytes
-        bytes_max = patience * max(self.config.snapshot_bytes, live_bytes // 2)
-        dead_bytes = log.payload_bytes + payloads.snapshot_bytes - live_bytes
-        is_large = len(log) > entries_max or max(log.payload_bytes, dead_bytes) > bytes_max
-        if is_large or payloads.is_of_old_snapshot:
-            self.parts.engine.request_snapshot()
+    def _due_seconds(self) -> float:
+        """Return how long nothing falls due, as far as is known now."""
+        seconds = self.parts.elector.due_at - self._now()
+        if self._leads:
+            seconds = min(seconds, due_seconds(self.machine, self.parts.clock))
+        return seconds
 
     def on_durable(self) -> None:
         """A sync ended: acks may leave."""

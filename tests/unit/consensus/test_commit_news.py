@@ -70,6 +70,48 @@ def test_a_newer_commit_index_alone_waits_for_the_timer() -> None:
     assert wire.sent == [entries(4), news(5)]
 
 
+def test_a_repeated_commit_index_waits_for_the_heartbeats() -> None:
+    guard, _, wire = leading_guard()
+    guard.outgoing("n2", entries(5))
+    guard.outgoing("n2", news(5))
+    assert not guard.has_news
+    guard.send_news()
+    assert wire.sent == [entries(5)]
+    guard.send_news(repeated=True)
+    guard.send_news(repeated=True)
+    assert wire.sent == [entries(5), news(5)]
+
+
+def test_a_newer_commit_index_does_not_wait_for_the_heartbeats() -> None:
+    guard, _, wire = leading_guard()
+    guard.outgoing("n2", entries(5))
+    guard.outgoing("n2", news(5))
+    guard.outgoing("n2", news(6))
+    assert guard.has_news
+    guard.send_news()
+    assert wire.sent == [entries(5), news(6)]
+    assert not guard.has_news
+
+
+def test_on_a_new_connection_every_commit_index_is_new() -> None:
+    guard, _, wire = leading_guard()
+    guard.outgoing("n2", entries(5))
+    guard.on_connection_changed("n2")
+    guard.outgoing("n2", entries(4))
+    guard.outgoing("n2", news(5))
+    guard.send_news()
+    assert wire.sent == [entries(5), entries(4), news(5)]
+
+
+def test_what_was_held_in_another_leadership_is_not_sent() -> None:
+    guard, _, wire = leading_guard()
+    guard.outgoing("n2", entries(4))
+    guard.outgoing("n2", news(5))
+    guard.on_leadership()
+    guard.send_news(repeated=True)
+    assert wire.sent == [entries(4)]
+
+
 def test_entries_carry_the_news_in_its_place() -> None:
     guard, _, wire = leading_guard()
     guard.outgoing("n2", entries(4))

@@ -112,6 +112,17 @@ def append(term: int) -> AppendEntries:
     return AppendEntries(term, 0, 1, 1, [])
 
 
+def test_a_tick_is_due_at_the_end_of_silence_or_with_the_next_heartbeats(node: Node) -> None:
+    assert node.elector.due_at == node.now + TIMES.timeout * 1.5
+    node.elector.on_leader_connection_lost()
+    assert node.now < node.elector.due_at < node.now + TIMES.heartbeat
+    node.become_leader()
+    assert node.elector.due_at == node.now + TIMES.heartbeat
+    assert node.elector.rounds_begun == 1
+    node.elector.confirm_read(lambda _: None)
+    assert node.elector.due_at <= node.now
+
+
 def test_silence_leads_to_a_pre_vote_and_no_election_before_a_majority(node: Node) -> None:
     node.now += 2 * TIMES.timeout + 0.01
     node.elector.tick()

@@ -217,6 +217,11 @@ class Peering:
         """Send a message that needs no further check; False if there is no link."""
         return not self.is_silent and self._links.send(peer, message)
 
+    @property
+    def has_paused(self) -> bool:
+        """Whether a pause is to be ended."""
+        return bool(self._paused)
+
     def resume(self, now: float) -> None:
         """End the pauses that are over."""
         for peer in [peer for peer, until in self._paused.items() if until <= now]:

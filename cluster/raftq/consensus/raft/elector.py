@@ -188,6 +188,16 @@ class Elector:
 
     # ------------------------------------------------------------ timer
 
+    @property
+    def due_at(self) -> float:
+        """When `tick` next has something to do, unless something happens before."""
+        return self._next_heartbeat_at if self._raft.is_leader else self._deadline
+
+    @property
+    def rounds_begun(self) -> int:
+        """How many heartbeat rounds this node has sent."""
+        return self._heartbeat_round
+
     def tick(self) -> None:
         """Do what is due: heartbeats on a leader, a pre-vote on a follower without one."""
         now = self._clock()

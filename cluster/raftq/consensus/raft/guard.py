@@ -73,6 +73,8 @@ class Guard:
         self._sent_through: dict[str, int] = {}
         self._hints: dict[str, tuple[int, int]] = {}
         self._news: dict[str, AppendEntries] = {}
+        self._told: dict[str, int] = {}
+        """The commit index that was last sent to each follower, on this connection."""
         self._votes_seen: set[tuple[int, str]] = set()
         self._installing: tuple[int, int] | None = None
         self.roll: Roll | None = None
@@ -96,11 +98,14 @@ class Guard:
         self._sent_through.pop(peer, None)
         self._hints.pop(peer, None)
         self._news.pop(peer, None)
+        self._told.pop(peer, None)
 
     def on_leadership(self) -> None:
         """Start a leadership: what followers acknowledged in other terms no longer counts."""
         self.matched.clear()
         self._sent_through.clear()
+        self._news.clear()
+        self._told.clear()
 
     def on_durable(self) -> None:
         """Release acks after a finished sync."""
@@ -121,21 +126,41 @@ class Guard:
                 if entries:
                     newest = entries[-1][1]
                     self._sent_through[peer] = max(self._sent_through.get(peer, 0), newest)
-                self._wire.send(peer, message)
+                self._send_entries(peer, message)
             case _:
                 self._wire.send(peer, message)
 
-    def send_news(self) -> None:
-        """Send the held messages that only tell a newer commit index; to be called by a timer.
+    def _send_entries(self, peer: str, message: AppendEntries) -> None:
+        self._told[peer] = message.commit_index
+        self._wire.send(peer, message)
+
+    def _is_new(self, peer: str, message: AppendEntries) -> bool:
+        return message.commit_index != self._told.get(peer)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a follower is still to be told of a newer commit index."""
+        return any(self._is_new(peer, message) for peer, message in self._news.items())
+
+    def send_news(self, *, repeated: bool = False) -> None:
+        """Send the held messages without entries; to be called by a timer.
 
         PySyncObj sends one to each follower after each commit. Under load the next entries carry
         the index anyway; alone it would cost every command a message and an ack more, both on
-        the way of the client's answer.
+        the way of the client's answer. And it repeats the index to an idle follower.
+
+        Args:
+            repeated: Also those that tell no newer commit index. They can wait for the next round
+                of heartbeats, to share its packet: the heartbeats show that the leader lives.
         """
         news, self._news = self._news, {}
-        if self._raft.is_leader:
-            for peer, message in news.items():
-                self._wire.send(peer, message)
+        if not self._raft.is_leader:
+            return
+        for peer, message in news.items():
+            if repeated or self._is_new(peer, message):
+                self._send_entries(peer, message)
+            else:
+                self._news[peer] = message
 
     def _send_ack(self, peer: str, ack: NextIndex) -> None:
         """Send an ack; a failed snapshot install is never acknowledged as a success."""
