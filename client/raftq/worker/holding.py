@@ -65,11 +65,15 @@ class Holding:
     def add(self, held: Held) -> None:
         """Hold a lease, and listen to what its run tells."""
         self._held[held.run.token] = held
-        held.run.tell = partial(self._tell, held)
+        # By its token: a run that held its own `Held` would be a cycle, which only the collector
+        # frees, and there are as many as there are tasks.
+        held.run.tell = partial(self._tell, held.run.token)
 
-    def _tell(self, held: Held, progress: bytes) -> None:
-        held.progress = progress
-        self._told.set()
+    def _tell(self, token: int, progress: bytes) -> None:
+        held = self._held.get(token)
+        if held is not None:
+            held.progress = progress
+            self._told.set()
 
     def get(self, token: int) -> Held | None:
         """Return a lease that is held."""

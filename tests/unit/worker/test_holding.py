@@ -1,6 +1,7 @@
 """What a worker holds: however much it is, all of it is extended, and all of it given back."""
 
 import asyncio
+import gc
 
 from tests.support.asyncs import asynchronous
 from tests.support.fake_node import FakeCluster, Received, until
@@ -38,3 +39,18 @@ async def test_more_leases_than_a_call_may_name_are_extended_and_given_back() ->
         extending.cancel()
         await holding.give_back(10.0)
     assert len(given_back) == COUNT
+
+
+@asynchronous
+async def test_a_lease_that_is_over_is_in_no_cycle_that_only_the_collector_frees() -> None:
+    async with FakeCluster(1) as cluster, AsyncClient(cluster.addresses) as client:
+        holding = Holding(client, 3.0, lambda held, code: None)
+        gc.collect()
+        gc.disable()
+        try:
+            for token in range(1, 101):
+                holding.add(Held(Run(bytes(16), "q", token, 1, b"")))
+                holding.remove(token)
+            assert gc.collect() < 100
+        finally:
+            gc.enable()

@@ -151,6 +151,9 @@ class Watch:
             return
         self._is_over = True
         self._result, self._error = result, error
+        # They are called no more. Kept, they would hold the run that holds this: a cycle for each
+        # task, and a third of the CPU of a busy worker went into the search for such garbage.
+        self._interrupt, self._insist = _nothing, _nothing
         if self._exceeded_seconds is not None and not isinstance(error, StillRunning):
             self._error = RunFailed(_time_text(self._exceeded_seconds, _where(error)))
         if self._timer is not None:
@@ -195,6 +198,10 @@ class Watch:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_later(grace, self._on_grace)
+
+
+def _nothing() -> None:
+    """What is left to be done to a run that has ended."""
 
 
 def make_context(run: Run, invocation: Invocation, control: RunControl) -> Context:

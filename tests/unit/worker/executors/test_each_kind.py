@@ -1,6 +1,7 @@
 """What holds for tasks on the loop, in threads and in processes alike."""
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 
@@ -40,6 +41,21 @@ async def test_results_come_back(kind: str) -> None:
     async with executing(kind) as executor:
         found = await asyncio.gather(*(result(executor, ECHO[kind], each) for each in range(20)))
     assert found == list(range(20))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@asynchronous
+async def test_a_run_that_ended_is_in_no_cycle_that_only_the_collector_frees(kind: str) -> None:
+    async with executing(kind) as executor:
+        await result(executor, ECHO[kind], 0)
+        gc.collect()
+        gc.disable()
+        try:
+            for each in range(100):
+                await result(executor, ECHO[kind], each)
+            assert gc.collect() < 100
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("kind", KINDS)
