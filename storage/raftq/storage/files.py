@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Final, Protocol
 
 from raftq.protocol.limits import MIB
@@ -16,6 +17,9 @@ from raftq.protocol.limits import MIB
 _FILE_MODE: Final = 0o600
 _READ_BYTES: Final = 64 * MIB
 """Asked for at once: most files are read in one piece, and not copied."""
+_SYNC_BYTES: Final = 8 * MIB
+"""Written before they are synced: the journal's sync waits for what the disk has been given, 140 to
+170 ms behind a snapshot of 250 MB that was synced at its end, and 25 to 30 ms behind this much."""
 
 
 class WritableFile(Protocol):
@@ -122,7 +126,21 @@ class _RealReadableFile:
         return data
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        if os.fstat(self.descriptor).st_nlink or not _close_beside(self.descriptor):
+            os.close(self.descriptor)
+
+
+def _close_beside(descriptor: int) -> bool:
+    """Close a file that has no name on a thread of its own; False if there is none to be had.
+
+    Its bytes are freed by that, which takes 0.3 ms for each MB: a replaced snapshot of 300 MB would
+    stop the event loop for 100 ms.
+    """
+    try:
+        Thread(target=os.close, args=(descriptor,), name="raftq-close", daemon=True).start()
+    except RuntimeError:
+        return False
+    return True
 
 
 class RealFiles:
@@ -204,9 +222,14 @@ def write_temporary(files: Files, path: Path, parts: Iterable[bytes]) -> Path:
     if temporary.name in files.names(path.parent):
         files.remove(temporary)  # Of an earlier attempt; appending to it would mix the two.
     file = files.open_append(temporary)
+    unsynced_bytes = 0
     try:
         for part in parts:
+            if unsynced_bytes and unsynced_bytes + len(part) > _SYNC_BYTES:
+                file.sync()
+                unsynced_bytes = 0
             file.write(part)
+            unsynced_bytes += len(part)
         file.sync()
     except OSError:
         with suppress(OSError):

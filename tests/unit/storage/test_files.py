@@ -2,13 +2,23 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from tests.support.snapshots import load_all
 
 from raftq.protocol.errors import SyncFailed
-from raftq.storage.files import Files, RealFiles, read_file, replace_file
+from raftq.protocol.limits import MIB
+from raftq.storage.files import (
+    Files,
+    RealFiles,
+    WritableFile,
+    read_file,
+    replace_file,
+    write_temporary,
+)
 from raftq.storage.journal import Journal
 from raftq.storage.snapshots import SnapshotMeta, SnapshotStore
 from raftq.storage.vote import VoteFile
@@ -38,6 +48,65 @@ def test_writes_append_and_reads_take_a_part(files: Files, tmp_path: Path) -> No
     files.remove(path.with_name("other"))
     assert opened.read_at(0, 3) == b"one", "what is open stays readable"
     opened.close()
+
+
+def test_a_file_without_a_name_is_freed_beside_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: SimpleQueue[tuple[int, int]] = SimpleQueue()
+    close = os.close
+
+    def watched(descriptor: int) -> None:
+        close(descriptor)
+        closed.put((descriptor, threading.get_ident()))
+
+    files = RealFiles()
+    for name in ("replaced", "kept"):
+        replace_file(files, tmp_path / name, b"1")
+    replaced, kept = files.open_read(tmp_path / "replaced"), files.open_read(tmp_path / "kept")
+    replace_file(files, tmp_path / "replaced", b"2")
+    monkeypatch.setattr("raftq.storage.files.os.close", watched)
+    here = threading.get_ident()
+    kept.close()
+    assert closed.get_nowait() == (kept.descriptor, here), "nothing is freed by it"
+    replaced.close()
+    descriptor, thread = closed.get(timeout=30)
+    assert descriptor == replaced.descriptor
+    assert thread != here, "freeing its bytes takes long, and the event loop would wait"
+
+
+def test_a_long_file_is_synced_on_its_way(tmp_path: Path) -> None:
+    class Counting:
+        def __init__(self, file: WritableFile) -> None:
+            self._file = file
+            self.unsynced = self.unsynced_max = self.written = 0
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            self._file.write(data)
+            self.written += len(data)
+            self.unsynced += len(data)
+            self.unsynced_max = max(self.unsynced, self.unsynced_max)
+
+        def sync(self) -> None:
+            self._file.sync()
+            self.unsynced = 0
+
+        def close(self) -> None:
+            self._file.close()
+
+    class Watched(RealFiles):
+        file: Counting
+
+        def open_append(self, path: Path) -> WritableFile:
+            self.file = Counting(super().open_append(path))
+            return self.file
+
+    files = Watched()
+    part = bytes(MIB)
+    write_temporary(files, tmp_path / "file", (part for _ in range(20)))
+    assert files.file.written == 20 * MIB
+    assert files.file.unsynced == 0
+    assert files.file.unsynced_max <= 8 * MIB, "others' syncs would wait until the disk has it all"
 
 
 def test_names_are_sorted_and_follow_renames_and_removals(files: Files, tmp_path: Path) -> None:
