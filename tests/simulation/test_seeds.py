@@ -23,6 +23,7 @@ CHEAP: Final = {
     "failed-sync": 6,
     "takeovers": 5,
     "schedules": 6,
+    "events": 4,
 }
 """How many seeds of the scenarios whose runs take least; of all others there are two."""
 

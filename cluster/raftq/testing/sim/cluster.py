@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from raftq.protocol.errors import StorageError
 from raftq.testing.checks import Bounds, Violation, check_all
+from raftq.testing.checks.events import Followed, check_events
 from raftq.testing.checks.task_model import check_moves
 from raftq.testing.history import History
 from raftq.testing.sim.clients import (
@@ -88,6 +89,8 @@ class SimCluster:
         self.observer = Observer(self.world, plan.wall_error_ms)
         self.known = KnownTasks()
         self.model = ModelClients()
+        self.followed: list[Followed] = []
+        """What subscribers to events were told."""
         self.wall_error_ms = plan.wall_error_ms
         self.violations: list[Violation] = []
         self.files_of: dict[str, ProcessFiles] = {}
@@ -178,6 +181,7 @@ class SimCluster:
         self.violations += self.observer.words.judge(self.observer.facts.events)
         moves = self.observer.moves_in_order()
         self.violations += islice(check_moves(moves, self.model.tasks), 3)
+        self.violations += islice(check_events(self.followed, self.observer.moves), 3)
         try:
             self.violations += check_all(self.history, self.observer.facts, bounds)
         except StorageError as error:
@@ -235,6 +239,9 @@ class SimCluster:
             views = [node.replica.view() for node in self.nodes if node.replica is not None]
             text = f"nodes are not level {CONVERGE_SECONDS:g} s after the load ended: {views}"
             self.violations.append(Violation("not-level", text))
+        self.world.run(self.world.now + RECOVERY_SECONDS, self._is_told)
+        text = f"a subscriber does not know what happened {RECOVERY_SECONDS:g} s ago"
+        self.expect(self._is_told(), "event-late", text)
         for node in self.nodes:
             if node.replica is not None:
                 index = node.replica.parts.engine.applied_index
@@ -244,6 +251,14 @@ class SimCluster:
                 except StorageError as error:
                     text = f"what {node.name} has cannot be read: {error}"
                     self.violations.append(Violation("unreadable-state", text))
+
+    def _is_told(self) -> bool:
+        """Whether every subscriber that is alive knows the newest event."""
+        processes = [client.process for client in self.clients]
+        alive = {process.name for process in processes if process is not None and process.is_alive}
+        latest = {run.who: run for run in self.followed if run.who in alive}
+        newest = max(self.observer.moves, default=0)
+        return all(run.told and run.told[-1].index == newest for run in latest.values())
 
     def _is_level(self) -> bool:
         replicas = [node.replica for node in self.nodes]

@@ -1,7 +1,7 @@
 """Scenarios made for one rule each: what random faults meet too rarely, and what a run must not do.
 
-Here, unlike in `scenarios.py`, the faults are arranged, and each trial may demand something of its
-own, like that an untroubled leader stays.
+Here, unlike in `fault_trials.py`, the faults are arranged, and each trial may demand something of
+its own, like that an untroubled leader stays.
 """
 
 import asyncio

@@ -17,6 +17,7 @@ from raftq.testing.sim.mutations import (
     replication,
     schedules,
     service,
+    task_model,
 )
 from raftq.testing.sim.mutations.mutation import Mutation
 from raftq.testing.sim.patching import patched
@@ -30,6 +31,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     **payloads.MUTATIONS,
     **service.MUTATIONS,
     **schedules.MUTATIONS,
+    **task_model.MUTATIONS,
     **membership.MUTATIONS,
 }
 
