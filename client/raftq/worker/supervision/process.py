@@ -25,6 +25,7 @@ from raftq.worker.loop import Worker
 from raftq.worker.runtime import Runtime
 from raftq.worker.scheduling import sync_schedules
 from raftq.worker.supervision import link
+from raftq.worker.supervision.collecting import look_less_often
 from raftq.worker.supervision.settings import QueuePlan, Settings, plan_queues
 
 _log = logging.getLogger(__name__)
@@ -193,6 +194,7 @@ def main() -> None:
         _exit(_refuse(error))
     for warning in plan.warnings:
         _log.warning("queue_without_tasks", extra={"advice": warning})
+    look_less_often()
     _exit(asyncio.run(Process(app, settings, plan, parent).run()))
 
 
