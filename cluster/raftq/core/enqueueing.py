@@ -6,6 +6,7 @@ Everything is checked before anything changes. What is checked here is what `Sta
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
+from uuid import UUID
 
 from google_crc32c import value as crc32c
 from msgspec import structs
@@ -73,11 +74,11 @@ def enqueue_parts(
 
 
 def refuses(state: State, parts: Sequence[EnqueuePart], ending: Task) -> str | None:
-    """Return the code of what speaks against follow-ups, or None.
+    """Return the code of what speaks against tasks that follow another one, or None.
 
     Args:
         state: As it is.
-        parts: The follow-ups.
+        parts: The follow-ups, or the next run of a schedule.
         ending: The task that ends with them, whose unique key is free for them.
     """
     if sum(len(part.tasks) for part in parts) > limits.FOLLOW_UPS_MAX:
@@ -172,7 +173,9 @@ class _Planning:
         home = None if task.extras is None else task.extras.home_queue
         is_same_queue = queue in (task.queue, home, task.moved_from)
         if not is_same_queue or task.payload_crc != crc32c(new.payload):
-            raise Conflict(f"task {new.id.hex()} exists with another payload or in another queue")
+            raise Conflict(
+                f"task {UUID(bytes=new.id)} exists with another payload or in another queue"
+            )
         return EnqueuedTask(new.id, state_of(task), False)
 
     def _with_parents(self, child_id: bytes, options: TaskOptions) -> TaskOptions:
@@ -188,7 +191,7 @@ class _Planning:
                 children = self._children_of(parent_id)
             if children >= limits.CHILDREN_MAX:
                 raise InvalidRequest(
-                    f"{limits.CHILDREN_MAX} tasks depend on {parent_id.hex()} already"
+                    f"{limits.CHILDREN_MAX} tasks depend on {UUID(bytes=parent_id)} already"
                 )
             self._children[parent_id] = children + 1
         return structs.replace(options, depends_on=parents)
@@ -199,8 +202,8 @@ class _Planning:
             return len(self._state.tasks.get(sequence).children or ())
         if parent_id not in self._ids:
             raise UnknownTask(
-                f"depends_on names {parent_id.hex()}, which is not known; enqueue it before, or "
-                "earlier in the same call"
+                f"depends_on names {UUID(bytes=parent_id)}, which is not known; enqueue it before, "
+                "or earlier in the same call"
             )
         return 0
 
@@ -223,7 +226,7 @@ class _Planning:
             self._keys[key] = EnqueuedTask(holder.task_id, state or DONE, False)
             return self._keys[key]
         if policy is OnConflict.REJECT or (held is not None and held.state is LEASED):
-            raise KeyTaken(f"task {holder.task_id.hex()} has the unique key {key!r}")
+            raise KeyTaken(f"task {UUID(bytes=holder.task_id)} has the unique key {key!r}")
         return held if holder.state is None else None
 
 
@@ -321,9 +324,12 @@ def _meet_parents(state: State, task: Task, options: TaskOptions) -> bool:
     extras, tasks = task.extras, state.tasks
     if not options.depends_on or extras is None:
         return True
-    parents = [tasks.get(tasks.find(each)) for each in options.depends_on]
-    for parent in parents:
+    parents: list[Task] = []
+    for parent_id in options.depends_on:
+        # One after the other: what is owned may turn other rows into objects.
+        parent = tasks.get(tasks.find(parent_id))
         tasks.own(parent)
+        parents.append(parent)
         if _is_waited_for(parent, options.on_parent_failure):
             extras.waits_for.add(parent.sequence)
         elif parent.state is not DONE and options.on_parent_failure is not _RUN:

@@ -12,7 +12,8 @@ from raftq.core.state import State
 from raftq.core.task import READY, SCHEDULED, Task
 from raftq.core.tasks import Tasks
 from raftq.protocol import limits
-from raftq.protocol.options import NewTask
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.options import NewTask, TaskOptions
 
 CHUNK = 32
 THIN = 2
@@ -212,3 +213,14 @@ def test_memory_follows_live_tasks_however_many_came_and_went(
     assert chunk_bytes <= CHUNK * ROW_BYTES and buckets <= 20
     assert staying - THIN <= objects + len(state.tasks.rows) == staying
     assert driver.machine.live_tasks == staying
+
+
+def test_parents_that_become_objects_while_others_are_tied_know_their_child() -> None:
+    driver = Driver()
+    numbers = range(1, CHUNK + 1)
+    driver.enqueue(*numbers)
+    join = TaskOptions(depends_on=[task_id(number) for number in numbers])
+    driver.apply(Enqueue("q", [NewTask(task_id(CHUNK + 1), b"", options=join)]))
+    for lease in driver.lease(CHUNK):
+        driver.ack(lease.token)
+    assert driver.lease_numbers() == [CHUNK + 1]
