@@ -15,7 +15,7 @@ from tests.support.replicas import free_ports
 from raftq.protocol.statuses import ClusterStatus
 from raftq.server.gate import Access
 from raftq.server.http_listener import HttpPatience
-from raftq.server.native import NativePatience
+from raftq.server.native_connection import NativePatience
 from raftq.server.server import Server
 
 ANSWER_SECONDS = 10.0

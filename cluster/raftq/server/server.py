@@ -19,7 +19,8 @@ from raftq.server.http import application
 from raftq.server.http_handler import HttpContext
 from raftq.server.http_listener import HttpPatience, http_server
 from raftq.server.metrics import Metrics
-from raftq.server.native import NativePatience, NativeServer
+from raftq.server.native import NativeServer
+from raftq.server.native_connection import NativePatience
 from raftq.server.service import Service
 
 _LAG_SECONDS: Final = 0.25

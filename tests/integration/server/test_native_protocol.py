@@ -16,7 +16,7 @@ from raftq.protocol.calls import Call, LeaseCall
 from raftq.protocol.errors import NoLeader, RateLimited
 from raftq.protocol.fields import TaskState
 from raftq.protocol.replies import Enqueued, EnqueuedTask, Leased, Reply
-from raftq.server.native import NativePatience
+from raftq.server.native_connection import NativePatience
 
 MIB = limits.MIB
 ID = UUID(int=1).bytes

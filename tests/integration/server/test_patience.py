@@ -13,7 +13,7 @@ from raftq.protocol import limits
 from raftq.protocol.commands import Enqueue
 from raftq.protocol.options import NewTask
 from raftq.server.http_listener import HttpPatience
-from raftq.server.native import NativePatience
+from raftq.server.native_connection import NativePatience
 
 IMPATIENT = HttpPatience(idle=0.2, body=0.2)
 HASTY = NativePatience(hello=0.2, idle=0.3)

@@ -14,7 +14,7 @@ from tests.support.server_bench import NativeClient, ServerBench, serving
 
 from raftq.server.gate import Access
 from raftq.server.http_listener import HttpPatience
-from raftq.server.native import NativePatience
+from raftq.server.native_connection import NativePatience
 
 BEGUN = [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00", b"\x16\x03\x01\x02\x00\x01\x00" + bytes(99)]
 

@@ -16,7 +16,7 @@ from tests.support.server_bench import NativeClient, ServerBench, serving
 from raftq.protocol.credentials import token_hash, token_line
 from raftq.server.gate import Access
 from raftq.server.http import ROUTES
-from raftq.server.native import NativePatience
+from raftq.server.native_connection import NativePatience
 from raftq.server.tokens import TokenFile
 
 TOKEN = "rq_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789aBcDeFg"
