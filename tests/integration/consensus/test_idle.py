@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from raftq.protocol.commands import Enqueue
 from tests.support.replicas import Group, run_group, until
 
 from raftq.consensus.replica import RaftReplica
+from raftq.protocol.commands import Enqueue
 from raftq.protocol.options import NewTask
 
 HEARTBEATS = 12
