@@ -387,3 +387,20 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
     result = asyncio.run(watched())
     assert problems == []
     return result
+
+
+def slowly(
+    delay: float, then: Action | Callable[[Received], Action]
+) -> Callable[[Received], Awaitable[Action]]:
+    """Return a step of a script that does something after a while."""
+
+    async def answer(received: Received) -> Action:
+        await asyncio.sleep(delay)
+        return then(received) if callable(then) else then
+
+    return answer
+
+
+def enqueued_ids(cluster: FakeCluster) -> list[bytes]:
+    """Return the id of the first task of each enqueue that arrived, tries and all."""
+    return [call.tasks[0].id for call in cluster.calls if isinstance(call, Enqueue)]
