@@ -81,8 +81,29 @@ def edit(state: State, command: Edit) -> SettledTask | Rejected:
         at_ms = command.not_before_at_ms
     if command.delay_ms is not None:
         at_ms = state.wall_now_ms + command.delay_ms
-    if (priority, at_ms) == (task.priority, task.not_before_at_ms):
-        return SettledTask(task.state)
+    if (command.delay_ms, command.not_before_at_ms) != (None, None) and _is_checked(task):
+        _set_home_start(state, task, at_ms)
+        at_ms = task.not_before_at_ms
+    if (priority, at_ms) != (task.priority, task.not_before_at_ms):
+        _place_anew(state, task, priority, at_ms)
+    return SettledTask(task.state)
+
+
+def _is_checked(task: Task) -> bool:
+    """Tell whether a prepared task is in its check queue."""
+    return task.extras is not None and task.extras.home_queue is not None
+
+
+def _set_home_start(state: State, task: Task, at_ms: int) -> None:
+    """Set when a task may start once it is confirmed; its check is not put off."""
+    extras = task.extras
+    if extras is not None and extras.home_not_before_at_ms != at_ms:
+        extras.home_not_before_at_ms = at_ms
+        state.mix(task.sequence, at_ms)
+
+
+def _place_anew(state: State, task: Task, priority: int, at_ms: int) -> None:
+    """Give a waiting task another priority or start, and the place that follows from them."""
     extras = task.extras
     blocked_by = None if extras is None else extras.blocked_by
     state.take_out(task)
@@ -94,7 +115,6 @@ def edit(state: State, command: Edit) -> SettledTask | Rejected:
         state.put_blocked(task, blocked_by)
     else:
         state.let_on(task, at_front=True)
-    return SettledTask(task.state)
 
 
 # ---------------------------------------------------------------- many tasks
@@ -155,7 +175,7 @@ def _move(state: State, task: Task, to_queue: str) -> bool:
     if task.state not in WAITING:
         return False
     extras = task.extras
-    if extras is not None and extras.home_queue is not None:
+    if _is_checked(task):
         return False  # It is being checked; where it belongs is not where it waits.
     blocked_by = None if extras is None else extras.blocked_by
     was = task.state

@@ -1,6 +1,7 @@
 """Cancel, confirm, edit, sweep, and what somebody sets."""
 
 from msgspec import UNSET, structs
+from raftq.protocol.replies import Done, Rejected, Settled, SettledTask, Swept
 from tests.support.model import limit_keys, moves
 from tests.support.model.buckets import SlowBucket
 from tests.support.model.lines import change, to_back
@@ -23,7 +24,6 @@ from raftq.protocol import limits
 from raftq.protocol.control import Edit, SetLimit, SetQueue, Sweep
 from raftq.protocol.fields import SweepAction
 from raftq.protocol.options import KeyLimit, Quota, TaskFilter
-from raftq.protocol.replies import Done, Rejected, Settled, SettledTask, Swept
 
 UNKNOWN = SettledTask(None, "unknown_task")
 
@@ -102,6 +102,10 @@ def edit(world: World, command: Edit) -> Settled | Rejected:
         not_before_at_ms = world.wall_now_ms + command.delay_ms
     if command.not_before_at_ms is not None:
         not_before_at_ms = command.not_before_at_ms
+    is_put_off = command.delay_ms is not None or command.not_before_at_ms is not None
+    if is_put_off and task.home_queue is not None:  # Its check goes on as it would have.
+        task.home_not_before_at_ms = not_before_at_ms
+        not_before_at_ms = task.not_before_at_ms
     if (priority, not_before_at_ms) == (task.priority, task.not_before_at_ms):
         return Settled([SettledTask(task.state)], world.index)
     gates = {"unconfirmed": 1, "parents": 2}

@@ -1,5 +1,6 @@
 """Corners that the slow model found; each is a rule of docs/concepts in a rare place."""
 
+
 import pytest
 from tests.support.machines import entry, task_id
 from tests.support.play import ALL, Play
@@ -7,8 +8,19 @@ from tests.support.play import ALL, Play
 from raftq.core.machine import Machine
 from raftq.protocol import limits
 from raftq.protocol.commands import Enqueue, Fail, FailItem
-from raftq.protocol.control import Cancel, Confirm, Edit, SetLimit, Sweep
-from raftq.protocol.fields import OnConflict, OnParentFailure, SweepAction, TaskState
+from raftq.protocol.control import (
+    Cancel,
+    Confirm,
+    Edit,
+    SetLimit,
+    Sweep,
+)
+from raftq.protocol.fields import (
+    OnConflict,
+    OnParentFailure,
+    SweepAction,
+    TaskState,
+)
 from raftq.protocol.options import KeyLimit, NewTask, TaskOptions
 from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Settled, SettledTask
 
@@ -135,3 +147,41 @@ def test_a_parent_whose_children_are_gone_comes_through_a_snapshot() -> None:
     play.apply(Cancel([task_id(2)]))
     dumped = list(play.machine.dump())
     assert list(Machine.load(dumped).dump()) == dumped
+
+
+# ---------------------------------------------------------------- edits of what is being checked
+
+
+def being_checked() -> Play:
+    """Return a play in which task 1 of queue a, and another one, are in the check queue."""
+    play = Play()
+    options = TaskOptions(confirm_within_ms=100, check_queue="check")
+    play.apply(Enqueue("a", [NewTask(task_id(each), b"", options=options) for each in (1, 2)]))
+    play.apply(wall_ms=100)
+    return play
+
+
+@pytest.mark.parametrize("is_delay", [True, False], ids=["delay", "instant"])
+def test_a_start_that_is_edited_while_a_task_is_checked_holds_from_its_confirm_on(
+    is_delay: bool,
+) -> None:
+    play = being_checked()
+    at_ms = play.wall_at_ms + 5_000
+    before = play.machine.state_hash
+    change = (5_000, None) if is_delay else (None, at_ms)
+    assert settled(play, Edit(task_id(1), *change)) == SettledTask(TaskState.READY)
+    assert play.machine.state_hash != before
+    play.machine = Machine.load(play.machine.dump())
+    assert [each.task_id for each in play.lease("check", count=2)] == [task_id(1), task_id(2)]
+    assert settled(play, Confirm([task_id(1)])) == SettledTask(TaskState.SCHEDULED)
+    status = play.machine.task(task_id(1))
+    assert status is not None and status.not_before_at_ms == at_ms
+    play.apply(wall_ms=5_000)
+    assert [each.task_id for each in play.lease("a")] == [task_id(1)]
+
+
+def test_a_priority_that_is_edited_while_a_task_is_checked_leaves_its_start_alone() -> None:
+    play = being_checked()
+    assert settled(play, Edit(task_id(2), priority=0)) == SettledTask(TaskState.READY)
+    assert [each.task_id for each in play.lease("check")] == [task_id(2)]
+    assert settled(play, Confirm([task_id(2)])) == SettledTask(TaskState.READY)
