@@ -127,7 +127,8 @@ class Ends(Gates):
         """Remember a task for its time; no child may want to read it any more."""
         task.is_kept = True
         own_ms = 0 if task.extras is None else task.extras.options.result_ttl_ms
-        self.outcomes.add(task, own_ms or queue.settings.result_ttl_ms)
+        keep_ms = own_ms or queue.settings.result_ttl_ms
+        self.outcomes.add(task, max(keep_ms, limits.RETRY_MEMORY_MS))
 
     def _forget(self, task: Task) -> None:
         task.is_kept = False

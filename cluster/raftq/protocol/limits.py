@@ -120,8 +120,8 @@ RESULT_RETENTION_MS: Final = 1 * HOUR_MS
 RESULTS_KEPT_MAX: Final = 100_000
 """Finished tasks that are remembered; the oldest is forgotten first."""
 RETRY_MEMORY_MS: Final = 2 * TIMEOUT_MS_DEFAULT
-"""Finished tasks are remembered at least so long, however many they are: a call that is repeated
-within its default deadline must find out that it was done."""
+"""Finished tasks are remembered at least so long, however many they are and however short their own
+time is: a call that is repeated within its default deadline must find out that it was done."""
 RESULT_BYTES_KEPT_MAX: Final = 256 * MIB
 """Results and recorded errors of finished tasks; the oldest is forgotten first."""
 LEASE_REPLY_BYTES_MAX: Final = 8 * MIB

@@ -66,7 +66,7 @@ class TaskOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     depends_on: Annotated[list[TaskId], Meta(max_length=limits.PARENTS_MAX)] = []
     on_parent_failure: OnParentFailure = OnParentFailure.CANCEL
     result_ttl_ms: ResultTtlMs = 0
-    """How long the outcome is kept; 0 means the queue's."""
+    """How long the outcome is kept, `RETRY_MEMORY_MS` at least; 0 means the queue's."""
     confirm_within_ms: Annotated[int, Meta(ge=0, le=limits.CONFIRM_MS_MAX)] = 0
     """Above 0 the task is prepared only, and must be confirmed in time."""
     check_queue: QueueName | None = None

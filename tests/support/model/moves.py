@@ -1,6 +1,7 @@
 """The gates that a waiting task passes, and the ways in which it ends."""
 
 from google_crc32c import value as crc32c
+from raftq.protocol.statuses import Attempt
 from tests.support.model import limit_keys
 from tests.support.model.lines import change, hide, to_back, to_front
 from tests.support.model.world import (
@@ -21,7 +22,6 @@ from tests.support.model.world import (
 from raftq.protocol import limits
 from raftq.protocol.fields import BackoffKind, OnParentFailure, TaskState
 from raftq.protocol.options import Backoff
-from raftq.protocol.statuses import Attempt
 
 # ---------------------------------------------------------------- gates
 
@@ -113,7 +113,8 @@ def depends(child: SlowTask, parent: bytes) -> bool:
 def keep_outcome(world: World, task: SlowTask) -> None:
     """Keep an outcome for its time, unless a child may still read it."""
     if not any(depends(each, task.new.id) for each in world.tasks):
-        task.keep_ms = task.options.result_ttl_ms or world.settings(task.queue).result_ttl_ms
+        ttl_ms = task.options.result_ttl_ms or world.settings(task.queue).result_ttl_ms
+        task.keep_ms = max(ttl_ms, limits.RETRY_MEMORY_MS)
         world.outcomes.append(task)
 
 
@@ -215,15 +216,15 @@ def retry(world: World, task: SlowTask, pause_ms: int) -> None:
     pass_gates(world, task, 3)
 
 
-def pause_of(backoff: Backoff, task_id: bytes, failures: int) -> int:
-    """Return the pause after a number of failures."""
+def pause_of(backoff: Backoff, task_id: bytes, number: int) -> int:
+    """Return the pause after so many failures, or so many crashes."""
     match backoff.kind:
         case BackoffKind.FIXED:
             full_ms = backoff.base_ms
         case BackoffKind.LINEAR:
-            full_ms = backoff.base_ms * failures
+            full_ms = backoff.base_ms * number
         case BackoffKind.EXPONENTIAL:
-            full_ms = backoff.base_ms * 2 ** (failures - 1)
+            full_ms = backoff.base_ms * 2 ** (number - 1)
     full_ms = min(full_ms, backoff.max_ms)
     away_max_ms = full_ms * backoff.jitter_percent // 100
-    return full_ms - crc32c(task_id + failures.to_bytes(4)) % (away_max_ms + 1)
+    return full_ms - crc32c(task_id + number.to_bytes(4)) % (away_max_ms + 1)

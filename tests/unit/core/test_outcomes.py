@@ -4,7 +4,11 @@ import pytest
 from tests.support.machines import Driver, task_id
 
 from raftq.protocol import limits
+from raftq.protocol.commands import Enqueue
+from raftq.protocol.control import SetQueue
 from raftq.protocol.fields import TaskState
+from raftq.protocol.options import NewTask, QueueChanges, TaskOptions
+from raftq.protocol.replies import SettledTask
 
 
 @pytest.fixture
@@ -107,3 +111,21 @@ def test_a_finished_task_keeps_its_history(driver: Driver) -> None:
     )
     assert (status.priority, status.attempts, status.attempts_max, status.token) == (2, 2, 7, 2)
     assert status.finished_at_ms == driver.wall_at_ms
+
+
+@pytest.mark.parametrize("is_of_queue", [False, True], ids=["task", "queue"])
+def test_an_outcome_is_kept_as_long_as_calls_are_repeated_however_short_its_time_is(
+    driver: Driver, is_of_queue: bool
+) -> None:
+    new = NewTask(task_id(1), b"payload", options=TaskOptions(result_ttl_ms=1))
+    if is_of_queue:
+        driver.apply(SetQueue("q", QueueChanges(result_ttl_ms=1)))
+        new = NewTask(task_id(1), b"payload")
+    driver.apply(Enqueue("q", [new]))
+    (lease,) = driver.lease()
+    driver.ack(lease.token)
+    driver.pass_wall_ms(limits.RETRY_MEMORY_MS - 1)
+    assert driver.ack(lease.token) == SettledTask(TaskState.DONE)
+    assert [task.created for task in driver.enqueue(1).tasks] == [False]
+    driver.pass_wall_ms(1)
+    assert driver.state(1) is None
