@@ -168,7 +168,8 @@ class State(Ends):
             error: What went wrong.
             delay_ms: The pause before the retry; None means the backoff.
             is_final: Whether no retry can help.
-            is_crash: Whether the worker's process died of it.
+            is_crash: Whether what ran it died of it. It pauses all the same: one that dies at once
+                would come again and again, as fast as processes start.
         """
         lease = self._release(task, Settling.FAIL)
         self._note_attempt(task, lease, "crashed" if is_crash else "failed", error)
@@ -178,7 +179,8 @@ class State(Ends):
             self.end(task, DEAD)
             return
         if delay_ms is None:
-            delay_ms = 0 if is_crash else pause_ms(task, self.queues[task.queue].settings)
+            number = task.crashes if is_crash else task.failures
+            delay_ms = pause_ms(task, self.queues[task.queue].settings, number)
         if delay_ms:
             task.not_before_at_ms = self.wall_now_ms + delay_ms
         self.let_on(task)

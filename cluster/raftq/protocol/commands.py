@@ -72,7 +72,7 @@ class FailItem(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fi
     token: Token
     error: ErrorText
     delay_ms: DelayMs | None = None
-    """The pause before the retry; None means the task's backoff."""
+    """The pause before the retry; None means the backoff, of a crash as of a failure."""
     is_final: bool = False
     """Whether no retry can help: the task is dead."""
     is_crash: bool = False

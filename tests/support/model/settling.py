@@ -1,5 +1,7 @@
 """Reports about leases: ack, fail, requeue and extend."""
 
+from raftq.protocol.commands import AckItem, ExtendItem, FailItem, RequeueItem
+from raftq.protocol.replies import SettledTask
 from tests.support.model.enqueues import Refused, carry_out, planned
 from tests.support.model.moves import (
     end,
@@ -15,8 +17,6 @@ from tests.support.model.moves import (
 from tests.support.model.world import CANCELLED, DEAD, DONE, LEASED, SlowTask, World
 
 from raftq.protocol import limits
-from raftq.protocol.commands import AckItem, ExtendItem, FailItem, RequeueItem
-from raftq.protocol.replies import SettledTask
 
 LOST = SettledTask(None, "lease_lost")
 STOP = SettledTask(CANCELLED, "cancelled")
@@ -82,7 +82,8 @@ def fail(world: World, item: FailItem) -> SettledTask:
     backoff = task.options.backoff or world.settings(task.queue).backoff
     pause_ms = item.delay_ms
     if pause_ms is None:
-        pause_ms = 0 if item.is_crash else pause_of(backoff, task.new.id, task.failures)
+        number = task.crashes if item.is_crash else task.failures
+        pause_ms = pause_of(backoff, task.new.id, number)
     retry(world, task, pause_ms)
     return SettledTask(task.state)
 

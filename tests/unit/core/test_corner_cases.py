@@ -13,15 +13,17 @@ from raftq.protocol.control import (
     Confirm,
     Edit,
     SetLimit,
+    SetQueue,
     Sweep,
 )
 from raftq.protocol.fields import (
+    BackoffKind,
     OnConflict,
     OnParentFailure,
     SweepAction,
     TaskState,
 )
-from raftq.protocol.options import KeyLimit, NewTask, TaskOptions
+from raftq.protocol.options import Backoff, KeyLimit, NewTask, QueueChanges, TaskOptions
 from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Settled, SettledTask
 
 EXISTING = OnConflict.EXISTING
@@ -185,3 +187,22 @@ def test_a_priority_that_is_edited_while_a_task_is_checked_leaves_its_start_alon
     assert settled(play, Edit(task_id(2), priority=0)) == SettledTask(TaskState.READY)
     assert [each.task_id for each in play.lease("check")] == [task_id(2)]
     assert settled(play, Confirm([task_id(2)])) == SettledTask(TaskState.READY)
+
+
+# ---------------------------------------------------------------- crashes
+
+
+def test_a_task_pauses_after_each_crash_that_is_reported_as_after_a_failure() -> None:
+    play = Play()
+    backoff = Backoff(base_ms=1_000, kind=BackoffKind.EXPONENTIAL, jitter_percent=0)
+    play.apply(SetQueue("a", QueueChanges(backoff=backoff)))
+    play.apply(Enqueue("a", [NewTask(task_id(1), b"")]))
+    for pause_ms in (1_000, 2_000, 4_000):
+        (lease,) = play.lease("a")
+        play.apply(Fail([FailItem(lease.token, "killed", is_crash=True)]))
+        play.apply(wall_ms=pause_ms - 1)
+        assert play.state(task_id(1)) is TaskState.SCHEDULED
+        play.apply(wall_ms=1)
+        assert play.state(task_id(1)) is TaskState.READY
+    status = play.machine.task(task_id(1))
+    assert status is not None and (status.crashes, status.failures) == (3, 0)
