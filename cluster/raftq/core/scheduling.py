@@ -2,7 +2,8 @@
 
 from google_crc32c import value as crc32c
 
-from raftq.core.enqueueing import enqueue_parts
+from raftq.core.enqueueing import enqueue_parts, refuses
+from raftq.core.schedules import ScheduleEntry
 from raftq.core.state import State
 from raftq.core.task import OVER, Task
 from raftq.protocol import codec, limits
@@ -10,7 +11,6 @@ from raftq.protocol.commands import EnqueuePart
 from raftq.protocol.control import FireSchedule, SetSchedule
 from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.fields import Overlap, TaskId
-from raftq.protocol.options import Schedule
 from raftq.protocol.replies import Done, Rejected
 
 
@@ -55,23 +55,28 @@ def fire(state: State, command: FireSchedule) -> Done | Rejected:
     if entry is None:
         return Done(False, state.index)
     fired: TaskId | None = None
-    if command.task is not None and _may_run(state, entry.schedule, entry.last_task):
+    if command.task is not None:
         part = EnqueuePart(entry.schedule.queue, [command.task])
-        enqueued = enqueue_parts(state, [part], passes_quotas=True)
-        if not isinstance(enqueued, Rejected):
-            fired = enqueued.tasks[0].id
+        if _may_run(state, entry, part):
+            enqueued = enqueue_parts(state, [part], passes_quotas=True)
+            if not isinstance(enqueued, Rejected):
+                fired = enqueued.tasks[0].id
     state.schedules.fired(entry, command, fired)
     state.mix(command.tick_at_ms, command.next_at_ms, fired is not None)
     return Done(True, state.index)
 
 
-def _may_run(state: State, schedule: Schedule, last_task: TaskId | None) -> bool:
-    """Tell whether a tick may run beside the task of the one before; that may be cancelled."""
-    sequence = 0 if last_task is None else state.tasks.find(last_task)
+def _may_run(state: State, entry: ScheduleEntry, part: EnqueuePart) -> bool:
+    """Tell whether a tick may run beside the task of the one before.
+
+    That one is cancelled if the schedule says so, but only if the new one will be enqueued: a run
+    that goes on is better than none.
+    """
+    sequence = 0 if entry.last_task is None else state.tasks.find(entry.last_task)
     last: Task | None = state.tasks.get(sequence) if sequence else None
-    if last is None or last.state in OVER or schedule.overlap is Overlap.ALLOW:
+    if last is None or last.state in OVER or entry.schedule.overlap is Overlap.ALLOW:
         return True
-    if schedule.overlap is Overlap.SKIP:
+    if entry.schedule.overlap is Overlap.SKIP or refuses(state, [part], last) is not None:
         return False
     state.cancel(last)
     state.tell_relatives()

@@ -1,15 +1,15 @@
 """Schedules: set, deleted, and fired once per tick."""
 
+from raftq.protocol.commands import EnqueuePart
+from raftq.protocol.replies import Done, Rejected
 from tests.support.model.enqueues import Refused, carry_out, planned
 from tests.support.model.moves import cancel, tell_children
 from tests.support.model.world import OVER, SlowSchedule, World
 
 from raftq.protocol import limits
-from raftq.protocol.commands import EnqueuePart
 from raftq.protocol.control import DeleteSchedule, FireSchedule, SetSchedule
 from raftq.protocol.fields import Overlap
 from raftq.protocol.options import NewTask, Schedule
-from raftq.protocol.replies import Done, Rejected
 
 
 def _find(world: World, name: str) -> SlowSchedule | None:
@@ -82,14 +82,16 @@ def fire(world: World, command: FireSchedule) -> Done:
 def _run(world: World, schedule: SlowSchedule, new: NewTask) -> bytes | None:
     """Enqueue the task of a tick; return the id of the task that there is then."""
     earlier = None if schedule.last_task is None else world.find(schedule.last_task)
-    if earlier is not None and earlier.state not in OVER:
-        if schedule.schedule.overlap is Overlap.SKIP:
-            return None
-        if schedule.schedule.overlap is Overlap.REPLACE:
+    is_overlap = earlier is not None and earlier.state not in OVER
+    if is_overlap and schedule.schedule.overlap is Overlap.SKIP:
+        return None
+    parts = [EnqueuePart(schedule.schedule.queue, [new])]
+    try:
+        if earlier is not None and is_overlap and schedule.schedule.overlap is Overlap.REPLACE:
+            planned(world, parts, earlier)  # Refused before anything is cancelled.
             cancel(world, earlier)
             tell_children(world)
-    try:
-        plan = planned(world, [EnqueuePart(schedule.schedule.queue, [new])])
+        plan = planned(world, parts)
     except Refused:
         return None
     carry_out(world, plan)

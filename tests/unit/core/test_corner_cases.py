@@ -12,18 +12,21 @@ from raftq.protocol.control import (
     Cancel,
     Confirm,
     Edit,
+    FireSchedule,
     SetLimit,
     SetQueue,
+    SetSchedule,
     Sweep,
 )
 from raftq.protocol.fields import (
     BackoffKind,
     OnConflict,
     OnParentFailure,
+    Overlap,
     SweepAction,
     TaskState,
 )
-from raftq.protocol.options import Backoff, KeyLimit, NewTask, QueueChanges, TaskOptions
+from raftq.protocol.options import Backoff, KeyLimit, NewTask, QueueChanges, Schedule, TaskOptions
 from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Settled, SettledTask
 
 EXISTING = OnConflict.EXISTING
@@ -206,3 +209,44 @@ def test_a_task_pauses_after_each_crash_that_is_reported_as_after_a_failure() ->
         assert play.state(task_id(1)) is TaskState.READY
     status = play.machine.task(task_id(1))
     assert status is not None and (status.crashes, status.failures) == (3, 0)
+
+
+# ---------------------------------------------------------------- schedules that replace
+
+
+def replacing(options: TaskOptions) -> tuple[Play, FireSchedule]:
+    """Return a play in which a run of a schedule waits, and the tick that would replace it."""
+    play = Play()
+    schedule = Schedule("a", b"", every_ms=1_000, overlap=Overlap.REPLACE, options=options)
+    play.apply(SetSchedule("s", schedule, play.wall_at_ms))
+    ticks = [play.wall_at_ms + each for each in (0, 1_000, 2_000)]
+    first, second = (
+        FireSchedule(
+            "s", 1, ticks[each], ticks[each + 1], NewTask(task_id(each), b"", options=options)
+        )
+        for each in (0, 1)
+    )
+    play.apply(first)
+    return play, second
+
+
+def test_a_schedule_keeps_its_earlier_run_if_the_next_one_is_refused() -> None:
+    play, tick = replacing(TaskOptions(unique_key="k", unique_ms=60_000))
+    assert isinstance(play.one(tick), Done)
+    assert play.state(task_id(0)) is TaskState.READY and play.machine.task(task_id(1)) is None
+    (status,) = play.machine.schedule_list().schedules
+    assert (status.runs, status.skipped) == (1, 1)
+
+
+@pytest.mark.parametrize("is_leased", [False, True])
+def test_a_schedule_replaces_its_earlier_run_that_has_the_key_of_the_next_one(
+    is_leased: bool,
+) -> None:
+    play, tick = replacing(TaskOptions(unique_key="k"))
+    if is_leased:
+        play.lease("a")
+    play.apply(tick)
+    assert play.state(task_id(0)) is TaskState.CANCELLED
+    assert play.state(task_id(1)) is TaskState.READY
+    (status,) = play.machine.schedule_list().schedules
+    assert (status.runs, status.skipped) == (2, 0)
