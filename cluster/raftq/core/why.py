@@ -1,5 +1,7 @@
 """What holds a task back, in the order in which it must go."""
 
+from uuid import UUID
+
 from raftq.core.ready_queue import ReadyQueue
 from raftq.core.state import State
 from raftq.core.task import BLOCKED, LEASED, READY, SCHEDULED, Blocked, Extras, Task
@@ -47,7 +49,7 @@ def _blocked(state: State, task: Task, extras: Extras) -> list[Reason]:
             return [_parents(state, extras)]
         case Blocked.ORDER_KEY:
             key = extras.options.order_key or ""
-            holder = state.tasks.get(state.order_keys.holder(key)).id.hex()
+            holder = _shown(state, state.order_keys.holder(key))
             ahead = state.order_keys.before(key, task.sequence)
             return [
                 Reason(
@@ -62,10 +64,15 @@ def _blocked(state: State, task: Task, extras: Extras) -> list[Reason]:
 
 def _parents(state: State, extras: Extras) -> Reason:
     waits_for = sorted(extras.waits_for)
-    names = [state.tasks.get(each).id.hex() for each in waits_for[:_SHOWN_MAX]]
+    names = [_shown(state, each) for each in waits_for[:_SHOWN_MAX]]
     more = "" if len(waits_for) == len(names) else f" and {len(waits_for) - len(names)} more"
     text = f"it waits for {', '.join(names)}{more}"
     return Reason("parents", text, {"parents": names, "waits_for": len(waits_for)})
+
+
+def _shown(state: State, sequence: int) -> str:
+    """Return the id of a task as people see it everywhere."""
+    return str(UUID(bytes=state.tasks.get(sequence).id))
 
 
 def _limit(state: State, key: str) -> Reason:

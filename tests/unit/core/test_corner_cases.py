@@ -1,5 +1,6 @@
 """Corners that the slow model found; each is a rule of docs/concepts in a rare place."""
 
+from uuid import UUID
 
 import pytest
 from tests.support.machines import entry, task_id
@@ -27,7 +28,7 @@ from raftq.protocol.fields import (
     TaskState,
 )
 from raftq.protocol.options import Backoff, KeyLimit, NewTask, QueueChanges, Schedule, TaskOptions
-from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Settled, SettledTask
+from raftq.protocol.replies import Done, Enqueued, EnqueuedTask, Rejected, Settled, SettledTask
 
 EXISTING = OnConflict.EXISTING
 
@@ -250,3 +251,26 @@ def test_a_schedule_replaces_its_earlier_run_that_has_the_key_of_the_next_one(
     assert play.state(task_id(1)) is TaskState.READY
     (status,) = play.machine.schedule_list().schedules
     assert (status.runs, status.skipped) == (2, 0)
+
+
+# ---------------------------------------------------------------- ids in texts
+
+
+def test_texts_name_tasks_as_people_see_them_everywhere() -> None:
+    play = Play()
+    shown = str(UUID(bytes=task_id(1)))
+    ordered, child = TaskOptions(order_key="k"), TaskOptions(depends_on=[task_id(1)])
+    play.apply(
+        Enqueue("a", [NewTask(task_id(each), b"", options=ordered) for each in (1, 2)]),
+        Enqueue("a", [NewTask(task_id(3), b"", options=child)]),
+    )
+    facts = {
+        2: {"key": "k", "held_by": shown, "before": 1},
+        3: {"parents": [shown], "waits_for": 1},
+    }
+    for number, expected in facts.items():
+        why = play.machine.why(task_id(number))
+        assert why is not None and shown in why.reasons[0].text
+        assert why.reasons[0].facts == expected
+    refused = play.one(Enqueue("b", [NewTask(task_id(1), b"")]))
+    assert isinstance(refused, Rejected) and shown in refused.message
