@@ -148,7 +148,7 @@ class Events:
         self._link: Link | None = None
         self._address: Address = ("", 0)
         """Of the node that the link leads to."""
-        self._cluster: str | None = None
+        self._cluster = ""
         self._closed = asyncio.Event()
 
     @property
@@ -301,16 +301,27 @@ class Events:
             None if after is None else after.number,
         )
         link, cluster, begins = await self._follower.link(address, max(timeout, 0.001), asked)
-        if self._closed.is_set() or self._cluster not in (None, cluster):
+        try:
+            self._judge(address, cluster)
+        except RaftqError:
             link.close()
-        if self._closed.is_set():
-            raise ConnectionLost("these events were closed")
-        if self._cluster not in (None, cluster):
-            raise EventsLost(f"another cluster answers at {address[0]}:{address[1]}")
+            raise
         self._cluster, self._address = cluster, address
         if after is None:
             self._received = self._taken = begins
         return link
+
+    def _judge(self, address: Address, cluster: str) -> None:
+        """Refuse a node that does not tell the events of the cluster that is followed.
+
+        A cluster that is being founded has no name yet; nor has a node that is new in one.
+        """
+        if self._closed.is_set():
+            raise ConnectionLost("these events were closed")
+        if self._cluster and not cluster:
+            raise NoLeader(f"{address[0]}:{address[1]} knows of no cluster yet")
+        if self._cluster and self._cluster != cluster:
+            raise EventsLost(f"another cluster answers at {address[0]}:{address[1]}")
 
     async def _pause(self, tries: int) -> None:
         """Pause for a moment, but not beyond `close`."""

@@ -5,6 +5,7 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import cast
 
@@ -401,6 +402,48 @@ async def test_another_cluster_is_not_followed() -> None:
         move_to(client, second)
         events._drop()  # pyright: ignore[reportPrivateUsage]
         with pytest.raises(EventsLost, match="another cluster"):
+            await within(SECONDS, anext(events))
+        await events.close()
+
+
+@asynchronous
+@pytest.mark.parametrize(("first_name", "second_name"), [("", "c"), ("", ""), ("c", "c")])
+async def test_a_cluster_that_is_founded_meanwhile_is_the_same_one(
+    first_name: str, second_name: str
+) -> None:
+    async def tell(message: list[object], writer: asyncio.StreamWriter, index: int) -> None:
+        accepting(message, writer)
+        writer.write(codec.encode([2, "event", [1, index, 0, 5, bytes(16), "q", "ready"]]))
+
+    async with (
+        scripted(partial(tell, index=1), first_name) as first,
+        scripted(partial(tell, index=2), second_name) as second,
+        AsyncClient(first) as client,
+    ):
+        events = client.events(after_index=0)
+        await some(events, 1)
+        move_to(client, second)
+        events._drop()  # pyright: ignore[reportPrivateUsage]
+        assert [each.index for each in await some(events, 1)] == [2]
+        await events.close()
+
+
+@asynchronous
+async def test_a_node_that_knows_of_no_cluster_is_not_followed() -> None:
+    async def once(message: list[object], writer: asyncio.StreamWriter) -> None:
+        accepting(message, writer)
+        writer.write(codec.encode([2, "event", [1, 1, 0, 5, bytes(16), "q", "ready"]]))
+
+    async with (
+        scripted(once) as first,
+        scripted(once, "") as second,
+        AsyncClient(first) as client,
+    ):
+        events = client.events(after_index=0, timeout=0.3)
+        await some(events, 1)
+        move_to(client, second)
+        events._drop()  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(NoLeader, match="no cluster yet"):
             await within(SECONDS, anext(events))
         await events.close()
 

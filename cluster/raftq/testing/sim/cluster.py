@@ -259,7 +259,7 @@ class SimCluster:
         alive = {process.name for process in processes if process is not None and process.is_alive}
         latest = {run.who: run for run in self.followed if run.who in alive}
         newest = max((index for index, moves in self.observer.moves.items() if moves), default=0)
-        return all(run.told and run.told[-1].index == newest for run in latest.values())
+        return all(run.told[-1].index == newest for run in latest.values() if run.told)
 
     def _is_level(self) -> bool:
         replicas = [node.replica for node in self.nodes]
