@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from raftq.client import backoff
-from raftq.client.keywords.filters import FilterKeywords, swept_states, task_filter
+from raftq.client.keywords.filters import FilterKeywords, task_filter
 from raftq.client.keywords.moments import instant_ms
 from raftq.client.keywords.new_tasks import TASK_KEYWORDS, TaskKeywords, make_task
 from raftq.client.keywords.rates import backoff_of, rate_of
@@ -16,6 +16,7 @@ from raftq.client.parts.configuring import QueueKeywords, queue_changes
 from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.fields import BackoffKind, OnConflict, OnParentFailure, SweepAction, TaskState
 from raftq.protocol.options import Backoff, NewTask, QueueChanges, Rate, TaskFilter, TaskOptions
+from raftq.protocol.sweeps import swept_states
 
 ID = bytes(16)
 PARENT = UUID(int=7)

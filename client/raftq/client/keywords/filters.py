@@ -1,12 +1,12 @@
 """Which tasks: the filter of lists and sweeps as keywords."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from raftq.client.keywords.moments import Moment, instant_ms
 from raftq.client.keywords.naming import refuse_unknown
 from raftq.protocol.errors import InvalidRequest
-from raftq.protocol.fields import SweepAction, TaskState
+from raftq.protocol.fields import TaskState
 from raftq.protocol.options import TaskFilter
 
 StateName: TypeAlias = (
@@ -29,16 +29,6 @@ class FilterKeywords(TypedDict, total=False):
     enqueued_after: Moment
     error_contains: str
     """Text in the newest error."""
-
-
-WAITING: Final = (TaskState.SCHEDULED, TaskState.BLOCKED, TaskState.READY)
-_SWEPT: Final = {
-    SweepAction.CANCEL: (*WAITING, TaskState.LEASED, TaskState.DEAD),
-    SweepAction.REDRIVE: (TaskState.DEAD,),
-    SweepAction.DISCARD: (TaskState.DEAD,),
-    SweepAction.MOVE: (*WAITING, TaskState.DEAD),
-}
-"""The states in which each action does anything."""
 
 
 def task_filter(keywords: FilterKeywords) -> TaskFilter:
@@ -65,8 +55,3 @@ def _states(states: StateName | Sequence[StateName]) -> list[TaskState]:
         return [TaskState(each) for each in names]
     except ValueError as error:
         raise InvalidRequest(f"{error}; there are {', '.join(TaskState)}") from None
-
-
-def swept_states(action: SweepAction, chosen: TaskFilter) -> list[TaskState]:
-    """Return the states of the tasks that a sweep would change; none if it would change none."""
-    return [state for state in _SWEPT[action] if not chosen.states or state in chosen.states]

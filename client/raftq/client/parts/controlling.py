@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from raftq.client.durations import Duration, milliseconds
-from raftq.client.keywords.filters import WAITING, FilterKeywords, swept_states, task_filter
+from raftq.client.keywords.filters import FilterKeywords, task_filter
 from raftq.client.keywords.moments import Moment, instant_ms
 from raftq.client.keywords.new_tasks import task_id
 from raftq.client.parts.caller import Caller, single
@@ -22,6 +22,7 @@ from raftq.protocol.fields import SweepAction, TaskState
 from raftq.protocol.options import TaskFilter
 from raftq.protocol.replies import Settled, SettledTask, Swept
 from raftq.protocol.statuses import TaskPage, TaskStatus
+from raftq.protocol.sweeps import WAITING, swept_states
 
 
 class Controlling(Caller):

@@ -9,21 +9,15 @@ from msgspec import structs
 from raftq.protocol.errors import InvalidRequest
 from raftq.protocol.fields import SweepAction, TaskState
 from raftq.protocol.options import TaskFilter
+from raftq.protocol.sweeps import WAITING, swept_states
 
 FILTER_PARAMETERS: Final[Mapping[str, str]] = {
     "state" if field.name == "states" else field.name: field.name
     for field in structs.fields(TaskFilter)
 }
 """Name in the query string → field. `state` may be given several times, the others once."""
-_WAITING: Final = (TaskState.SCHEDULED, TaskState.BLOCKED, TaskState.READY)
-PURGED: Final[list[TaskState]] = list(_WAITING)
+PURGED: Final[list[TaskState]] = list(WAITING)
 """What a purge cancels: everything that has not begun."""
-_ACTS_ON: Final[Mapping[SweepAction, tuple[TaskState, ...]]] = {
-    SweepAction.CANCEL: (*_WAITING, TaskState.LEASED, TaskState.DEAD),
-    SweepAction.REDRIVE: (TaskState.DEAD,),
-    SweepAction.DISCARD: (TaskState.DEAD,),
-    SweepAction.MOVE: (*_WAITING, TaskState.DEAD),
-}
 
 
 def filter_of_query(given: Mapping[str, Sequence[str]]) -> TaskFilter:
@@ -47,6 +41,5 @@ def filter_of_query(given: Mapping[str, Sequence[str]]) -> TaskFilter:
 
 def filter_of_sweep(action: SweepAction, wanted: TaskFilter) -> TaskFilter | None:
     """Return the filter that finds what a sweep would change; None if that is nothing."""
-    acts_on = _ACTS_ON[action]
-    states = [state for state in acts_on if not wanted.states or state in wanted.states]
+    states = swept_states(action, wanted)
     return structs.replace(wanted, states=states) if states else None
