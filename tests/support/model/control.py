@@ -1,7 +1,6 @@
 """Cancel, confirm, edit, sweep, and what somebody sets."""
 
 from msgspec import UNSET, structs
-from raftq.protocol.replies import Done, Rejected, Settled, SettledTask, Swept
 from tests.support.model import limit_keys, moves
 from tests.support.model.buckets import SlowBucket
 from tests.support.model.lines import change, to_back
@@ -24,6 +23,7 @@ from raftq.protocol import limits
 from raftq.protocol.control import Edit, SetLimit, SetQueue, Sweep
 from raftq.protocol.fields import SweepAction
 from raftq.protocol.options import KeyLimit, Quota, TaskFilter
+from raftq.protocol.replies import Done, Rejected, Settled, SettledTask, Swept
 
 UNKNOWN = SettledTask(None, "unknown_task")
 

@@ -1,7 +1,6 @@
 """The gates that a waiting task passes, and the ways in which it ends."""
 
 from google_crc32c import value as crc32c
-from raftq.protocol.statuses import Attempt
 from tests.support.model import limit_keys
 from tests.support.model.lines import change, hide, to_back, to_front
 from tests.support.model.world import (
@@ -22,6 +21,7 @@ from tests.support.model.world import (
 from raftq.protocol import limits
 from raftq.protocol.fields import BackoffKind, OnParentFailure, TaskState
 from raftq.protocol.options import Backoff
+from raftq.protocol.statuses import Attempt
 
 # ---------------------------------------------------------------- gates
 

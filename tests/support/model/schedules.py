@@ -1,15 +1,15 @@
 """Schedules: set, deleted, and fired once per tick."""
 
-from raftq.protocol.commands import EnqueuePart
-from raftq.protocol.replies import Done, Rejected
 from tests.support.model.enqueues import Refused, carry_out, planned
 from tests.support.model.moves import cancel, tell_children
 from tests.support.model.world import OVER, SlowSchedule, World
 
 from raftq.protocol import limits
+from raftq.protocol.commands import EnqueuePart
 from raftq.protocol.control import DeleteSchedule, FireSchedule, SetSchedule
 from raftq.protocol.fields import Overlap
 from raftq.protocol.options import NewTask, Schedule
+from raftq.protocol.replies import Done, Rejected
 
 
 def _find(world: World, name: str) -> SlowSchedule | None:

@@ -1,7 +1,5 @@
 """Reports about leases: ack, fail, requeue and extend."""
 
-from raftq.protocol.commands import AckItem, ExtendItem, FailItem, RequeueItem
-from raftq.protocol.replies import SettledTask
 from tests.support.model.enqueues import Refused, carry_out, planned
 from tests.support.model.moves import (
     end,
@@ -17,6 +15,8 @@ from tests.support.model.moves import (
 from tests.support.model.world import CANCELLED, DEAD, DONE, LEASED, SlowTask, World
 
 from raftq.protocol import limits
+from raftq.protocol.commands import AckItem, ExtendItem, FailItem, RequeueItem
+from raftq.protocol.replies import SettledTask
 
 LOST = SettledTask(None, "lease_lost")
 STOP = SettledTask(CANCELLED, "cancelled")
