@@ -42,3 +42,14 @@ async def turns(count: int = 5) -> None:
     """Let everything that is ready now run, a few turns of the loop deep."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        TimeoutError: It did not in time.
+    """
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -361,17 +361,6 @@ class FakeCluster:
         return HelloReply(1, node_id, "c", self.leader, nodes)
 
 
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        TimeoutError: It did not in time.
-    """
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def run(main: Callable[[], Awaitable[T]]) -> T:
     """Run a test's coroutine; what was logged as an error by the loop fails it."""
     problems: list[dict[str, object]] = []

@@ -143,3 +143,19 @@ async def serving(
         yield bench
     finally:
         await bench.close()
+
+
+def refusal(message: Any, code: str) -> str:
+    """Check that a message refuses the whole stream, and return its words."""
+    kind, call_id, error, result = message
+    assert (kind, call_id, result) == (1, None, None)
+    assert error[0] == code, error
+    return str(error[1])
+
+
+def error_of(answer: Any, call_id: int, code: str) -> str:
+    """Check that an answer refuses one call, and return its words."""
+    kind, answered_id, error, result = answer
+    assert (kind, answered_id, result) == (1, call_id, None), answer
+    assert error[0] == code, error
+    return str(error[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.support.asyncs import asynchronous
+from tests.support.asyncs import asynchronous, until
 from tests.support.certified import Authority, expired
 from tests.support.handshakes import drip_until_cut_off
 from tests.support.replicas import free_ports
@@ -98,12 +98,6 @@ async def running(*sides: Side) -> AsyncGenerator[None]:
     finally:
         for side in sides:
             await side.links.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def ports(*nodes: str) -> dict[str, int]:

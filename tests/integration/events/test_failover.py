@@ -7,7 +7,8 @@ from collections.abc import Generator
 from uuid import uuid4
 
 import pytest
-from tests.support.fake_node import run, until
+from tests.support.asyncs import until
+from tests.support.fake_node import run
 from tests.support.nodes import heal
 
 from raftq.cli.local_cluster import LocalCluster, NodeProcess

@@ -4,8 +4,7 @@ import asyncio
 import json
 from uuid import UUID
 
-from tests.support.asyncs import asynchronous, within
-from tests.support.fake_node import until
+from tests.support.asyncs import asynchronous, until, within
 from tests.support.server_bench import serving
 
 from raftq.protocol.commands import Enqueue

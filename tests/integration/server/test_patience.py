@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from tests.support.asyncs import asynchronous, turns, within
+from tests.support.asyncs import asynchronous, turns, until, within
 from tests.support.server_bench import ServerBench, serving
 
 from raftq.protocol import limits
@@ -72,9 +71,9 @@ async def test_an_http_client_that_takes_no_answer_is_cut_off() -> None:
             f"POST /v1/queues/q/leases HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
-        await _until(lambda: bench.server.is_busy)
-        await _until(lambda: not bench.server.is_busy)
-        await _until(lambda: not bench.server.http.connections_per_address)
+        await until(lambda: bench.server.is_busy)
+        await until(lambda: not bench.server.is_busy)
+        await until(lambda: not bench.server.http.connections_per_address)
 
 
 @asynchronous
@@ -102,17 +101,11 @@ async def test_a_poll_whose_http_client_is_gone_ends() -> None:
             f"POST /v1/queues/q/leases HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
-        await _until(lambda: bench.server.service.waiters.waiting == 1)
+        await until(lambda: bench.server.service.waiters.waiting == 1)
         writer.close()
-        await _until(lambda: bench.server.service.waiters.waiting == 0)
-        await _until(lambda: bench.server.service.calls_running == 0)
+        await until(lambda: bench.server.service.waiters.waiting == 0)
+        await until(lambda: bench.server.service.calls_running == 0)
         assert b'code="client_gone"' in bench.server.metrics.page()
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @asynchronous
@@ -130,7 +123,7 @@ async def test_an_http_address_may_open_so_many_connections_and_new_ones_after_c
                     assert await within(SOON, reader.read()) == b""
                 for _, writer in held:
                     writer.close()
-                await _until(lambda: not bench.server.http.connections_per_address)
+                await until(lambda: not bench.server.http.connections_per_address)
 
 
 @asynchronous
@@ -144,7 +137,7 @@ async def test_a_native_address_may_open_so_many_connections_and_new_ones_after_
                 assert await surplus.is_closed_by_server()
                 for client in held:
                     client.writer.close()
-                await _until(lambda: not bench.server.native.connections)
+                await until(lambda: not bench.server.native.connections)
 
 
 # ---------------------------------------------------------------- native
@@ -192,7 +185,7 @@ async def test_a_client_that_takes_no_answers_is_not_read_from_and_then_cut_off(
             answered = bench.server.native.calls_running
             assert answered == 0
             assert 0 < connection.unsent_bytes < 40 * 4_000_000
-            await _until(lambda: not bench.server.native.connections)
+            await until(lambda: not bench.server.native.connections)
 
 
 @asynchronous
@@ -200,10 +193,10 @@ async def test_a_poll_whose_native_client_is_gone_ends() -> None:
     async with serving() as bench:
         client = await bench.native()
         client.send([0, 1, "lease", [5_000, ["q"], 1, 1_000, "w", "r", 60_000]])
-        await _until(lambda: bench.server.service.waiters.waiting == 1)
+        await until(lambda: bench.server.service.waiters.waiting == 1)
         client.writer.close()
-        await _until(lambda: bench.server.service.waiters.waiting == 0)
-        await _until(lambda: bench.server.service.calls_running == 0)
+        await until(lambda: bench.server.service.waiters.waiting == 0)
+        await until(lambda: bench.server.service.calls_running == 0)
 
 
 @asynchronous
@@ -213,6 +206,6 @@ async def test_stopping_does_not_wait_for_each_slow_client_in_turn() -> None:
         for _ in range(4):
             client = await bench.native()
             client.send([0, 1, "lease", [5_000, ["q"], 1, 60_000, "w", "same", 0]])
-        await _until(lambda: bench.server.native.calls_running == 0)
-        await _until(lambda: all(c.unsent_bytes for c in bench.server.native.connections))
+        await until(lambda: bench.server.native.calls_running == 0)
+        await until(lambda: all(c.unsent_bytes for c in bench.server.native.connections))
         await within(2.5, bench.server.native.close_connections())

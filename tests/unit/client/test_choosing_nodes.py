@@ -4,7 +4,8 @@ import asyncio
 import time
 
 import pytest
-from tests.support.fake_node import FakeCluster, Silent, enqueued_ids, run, slowly, success, until
+from tests.support.asyncs import until
+from tests.support.fake_node import FakeCluster, Silent, enqueued_ids, run, slowly, success
 
 from raftq.client import AsyncClient
 from raftq.client.connection import PATIENCE_SECONDS

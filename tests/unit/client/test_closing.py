@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.support.fake_node import FakeCluster, Received, Silent, run, slowly, success, until
+from tests.support.asyncs import until
+from tests.support.fake_node import FakeCluster, Received, Silent, run, slowly, success
 
 from raftq.client import AsyncClient
 from raftq.protocol.calls import LeaseCall

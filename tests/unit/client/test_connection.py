@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
+from tests.support.asyncs import until
 from tests.support.fake_node import (
     Action,
     FakeCluster,
@@ -14,7 +15,6 @@ from tests.support.fake_node import (
     Silent,
     run,
     success,
-    until,
 )
 
 from raftq.client.connection import Connection, open_connection

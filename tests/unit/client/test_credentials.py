@@ -5,9 +5,9 @@ import ssl
 from pathlib import Path
 
 import pytest
-from tests.support.asyncs import asynchronous, within
+from tests.support.asyncs import asynchronous, until, within
 from tests.support.certified import Authority, expired
-from tests.support.fake_node import FakeCluster, Silent, run, until
+from tests.support.fake_node import FakeCluster, Silent, run
 
 from raftq.client import AsyncClient, Client, Forbidden, NoLeader
 from raftq.client.connection import PATIENCE_SECONDS, open_connection

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.support.fake_node import FakeCluster, FakeNode, Received, Silent, run, until
+from tests.support.asyncs import until
+from tests.support.fake_node import FakeCluster, FakeNode, Received, Silent, run
 
 from raftq.client.connection import Connection, open_connection
 from raftq.protocol import codec, limits

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tests.support.fake_node import Action, FakeCluster, Received, run, success, until
+from tests.support.asyncs import until
+from tests.support.fake_node import Action, FakeCluster, Received, run, success
 
 from raftq.client import AsyncClient
 from raftq.protocol.calls import LeaseCall

@@ -6,8 +6,8 @@ import weakref
 from pathlib import Path
 
 import pytest
-from tests.support.asyncs import asynchronous
-from tests.support.fake_node import FakeCluster, until
+from tests.support.asyncs import asynchronous, until
+from tests.support.fake_node import FakeCluster
 
 from raftq.client import AsyncClient, Client
 from raftq.client.environment import DEFAULT_ADDRESSES

@@ -3,8 +3,8 @@
 import asyncio
 import gc
 
-from tests.support.asyncs import asynchronous
-from tests.support.fake_node import FakeCluster, Received, until
+from tests.support.asyncs import asynchronous, until
+from tests.support.fake_node import FakeCluster, Received
 
 from raftq.client import AsyncClient
 from raftq.protocol import limits

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 from tests.support import worker_tasks as tasks
-from tests.support.asyncs import asynchronous, within
-from tests.support.fake_node import FakeCluster, Received, until
+from tests.support.asyncs import asynchronous, until, within
+from tests.support.fake_node import FakeCluster, Received
 from tests.unit.worker.fake_queue import FakeQueue
 
 from raftq.client import AsyncClient, backoff

@@ -5,8 +5,7 @@ import threading
 from functools import partial
 
 import pytest
-from tests.support.asyncs import asynchronous, turns
-from tests.support.fake_node import until
+from tests.support.asyncs import asynchronous, turns, until
 
 from raftq.worker.executors.crossing import Crossing, Gathering
 from raftq.worker.executors.watch import Interrupted

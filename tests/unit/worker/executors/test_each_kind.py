@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import worker_tasks as tasks
-from tests.support.asyncs import asynchronous
-from tests.support.fake_node import until
+from tests.support.asyncs import asynchronous, until
 from tests.unit.worker.executors.bench import (
     GRACE,
     KINDS,

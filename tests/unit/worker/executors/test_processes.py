@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support import worker_tasks as tasks
-from tests.support.asyncs import asynchronous
-from tests.support.fake_node import until
+from tests.support.asyncs import asynchronous, until
 from tests.unit.worker.executors.bench import call, lines, processes, result
 
 from raftq.worker.endings import GiveBack, RunCrashed

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tests.integration.worker.command import WorkerCommand, is_running
 from tests.support import held_lock
-from tests.support.asyncs import asynchronous, within
+from tests.support.asyncs import asynchronous, until, within
 from tests.support.clusters import raftq_inside
-from tests.support.fake_node import FakeCluster, until
+from tests.support.fake_node import FakeCluster
 from tests.unit.worker.fake_queue import FakeQueue
 
 from raftq.protocol.errors import Forbidden, InvalidRequest
