@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.machines import task_id
 from tests.support.replicas import Group, Member, run_group, until
 
 from raftq.consensus.replica import RaftReplica
@@ -14,10 +15,6 @@ from raftq.protocol.errors import NotLeader, OutcomeUnknown, UnavailableError
 from raftq.protocol.fields import TaskState
 from raftq.protocol.options import NewTask
 from raftq.protocol.replies import Enqueued, Leased, Settled
-
-
-def task_id(number: int) -> bytes:
-    return number.to_bytes(16, "big")
 
 
 def enqueue(number: int, count: int = 1, size: int = 32) -> Enqueue:

@@ -2,11 +2,11 @@
 
 import asyncio
 from random import Random
-from uuid import UUID
 
 import pytest
 from tests.support.asyncs import asynchronous, turns, within
 from tests.support.fake_replica import FakeReplica
+from tests.support.machines import task_id
 
 from raftq.consensus.contract import ReplicaView
 from raftq.protocol import limits
@@ -45,10 +45,6 @@ from raftq.server.service import Service
 
 SOON = 5.0
 SHORT = 0.1
-
-
-def task_id(number: int) -> bytes:
-    return UUID(int=number).bytes
 
 
 def enqueue(*numbers: int, payload: bytes = b"p", queue: str = "q") -> Enqueue:

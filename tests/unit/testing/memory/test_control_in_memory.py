@@ -2,10 +2,10 @@
 
 import asyncio
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 from tests.support.asyncs import asynchronous, turns, within
+from tests.support.machines import task_id
 
 from raftq.protocol import limits
 from raftq.protocol.calls import (
@@ -67,10 +67,6 @@ from raftq.testing.memory.clients import MemoryCalls
 
 START_AT_MS = 1_700_000_000_000
 LONG_MS = 60_000
-
-
-def task_id(number: int) -> bytes:
-    return UUID(int=number).bytes
 
 
 def new(number: int, options: TaskOptions | None = None) -> NewTask:
