@@ -346,3 +346,17 @@ async def test_many_that_go_on_do_not_drown_the_cluster_in_questions() -> None:
         await prepared.app.agather(jobs, timeout="500ms")
     assert len(prepared.access.waits) <= len(jobs), "each waits at its node"
     await asyncio.sleep(0)
+
+
+@asynchronous
+async def test_a_wait_for_one_task_that_was_cancelled_can_be_taken_up_again() -> None:
+    prepared = Prepared()
+    job = await prepared.task.aenqueue(1)
+    client = await prepared.access.client()
+    wait = waiting.Waiting([job.id.bytes], None)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await wait.next(client)
+    prepared.done(job.id)
+    ((task_id, _),) = await wait.next(client)
+    assert task_id == job.id.bytes
