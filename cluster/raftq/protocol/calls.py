@@ -12,6 +12,7 @@ from raftq.protocol.commands import Ack, ControlCommand, Enqueue, Extend, Fail, 
 from raftq.protocol.fields import (
     Consistency,
     Index,
+    Key,
     LeaseCount,
     LeaseMs,
     MemberId,
@@ -91,22 +92,25 @@ class QueueCall(Struct, array_like=True, frozen=True, tag=104, forbid_unknown_fi
 
 
 class QueuesCall(Struct, array_like=True, frozen=True, tag=113, forbid_unknown_fields=True):
-    """Read all queues; `QueueList` answers."""
+    """Read all queues, or those behind one; `QueueList` answers."""
 
     consistency: Consistency = Consistency.LINEARIZABLE
+    after: QueueName | None = None
 
 
 class SettingsCall(Struct, array_like=True, frozen=True, tag=114, forbid_unknown_fields=True):
-    """Read the quota of the cluster and all key limits; `Settings` answers."""
+    """Read the quota of the cluster and all key limits, or those behind one; `Settings` answers."""
 
     consistency: Consistency = Consistency.LINEARIZABLE
+    after: Key | None = None
 
 
 class SchedulesCall(Struct, array_like=True, frozen=True, tag=115, forbid_unknown_fields=True):
-    """Read all schedules, or the one of a name; `ScheduleList` answers."""
+    """Read all schedules, those behind one, or the one of a name; `ScheduleList` answers."""
 
     name: ScheduleName | None = None
     consistency: Consistency = Consistency.LINEARIZABLE
+    after: ScheduleName | None = None
 
 
 class ClusterCall(Struct, array_like=True, frozen=True, tag=105, forbid_unknown_fields=True):

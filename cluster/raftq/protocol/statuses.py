@@ -104,6 +104,8 @@ class QueueList(Struct, array_like=True, frozen=True, tag=113):
     """Answers `QueuesCall`, oldest queue first."""
 
     queues: list[QueueStatus]
+    next_after: str | None = None
+    """What the next call must give as `after`; None if these are the last."""
 
 
 class LimitStatus(Struct, array_like=True, frozen=True):
@@ -121,6 +123,8 @@ class Settings(Struct, array_like=True, frozen=True, tag=114):
 
     quota: Quota
     limits: list[LimitStatus]
+    next_after: str | None = None
+    """What the next call must give as `after`; None if these are the last."""
 
 
 class ScheduleStatus(Struct, array_like=True, frozen=True):
@@ -141,6 +145,8 @@ class ScheduleList(Struct, array_like=True, frozen=True, tag=115):
     """Answers `SchedulesCall`, by name."""
 
     schedules: list[ScheduleStatus]
+    next_after: str | None = None
+    """What the next call must give as `after`; None if these are the last."""
 
 
 class NodeStatus(Struct, array_like=True, frozen=True):

@@ -133,6 +133,11 @@ class Handler(RequestHandler):
         text = self.get_query_argument(name, str(default))
         return whole_number(text, kind, name)
 
+    def query_word(self, name: str, kind: Any, expected: str) -> str | None:
+        """Return a name or key of the query string, or None if it is not given."""
+        text = self.get_query_argument(name, None)
+        return None if text is None else path_word(text, kind, name, expected)
+
     def query_consistency(self) -> Consistency:
         """Return `consistency` of the query string."""
         text = self.get_query_argument("consistency", Consistency.LINEARIZABLE.value)
@@ -226,7 +231,7 @@ def by_method(**parameters: frozenset[str]) -> Mapping[str, frozenset[str]]:
 
 
 def path_word(text: str, kind: Any, field: str, expected: str) -> str:
-    """Return a name or key from the path, checked like one from a body."""
+    """Return a name or key from the path or the query, checked like one from a body."""
     try:
         word: str = msgspec.convert(text, kind)
     except msgspec.ValidationError:

@@ -1,6 +1,6 @@
 """What a leader decides from its machine alone: who is let in, and what a read answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final, TypeVar, assert_never
 
@@ -23,7 +23,6 @@ from raftq.protocol.errors import (
     DiskFull,
     ForgottenTask,
     InvalidRequest,
-    PayloadTooLarge,
     QueueFull,
     RaftqError,
     UnknownSchedule,
@@ -32,12 +31,18 @@ from raftq.protocol.errors import (
 from raftq.protocol.fields import TaskId
 from raftq.protocol.options import NewTask
 from raftq.protocol.replies import ReadReply
-from raftq.protocol.statuses import QueueList, ScheduleList, Settings, TaskPage, TaskStatus
+from raftq.protocol.statuses import (
+    LimitStatus,
+    QueueList,
+    QueueStatus,
+    ScheduleList,
+    ScheduleStatus,
+    Settings,
+    TaskPage,
+    TaskStatus,
+)
 
-_SURELY_SMALL: Final = 100
-"""Items of a list that fit in a reply, whatever they are."""
-_LIST_BYTES_MAX: Final = limits.REPLY_BYTES_MAX - 1 * limits.MIB
-L = TypeVar("L", QueueList, Settings, ScheduleList)
+T = TypeVar("T", QueueStatus, LimitStatus, ScheduleStatus)
 _STATUS_BYTES: Final = 1_000
 """What a task's status takes, at least about, beside the bytes and texts in it."""
 
@@ -111,7 +116,7 @@ def read(machine: Machine, call: ReadCall) -> ReadReply:
 
     Raises:
         UnknownTask, ForgottenTask, UnknownSchedule: There is none.
-        PayloadTooLarge: A list does not fit in a reply.
+        InvalidRequest: There is no queue behind which a list goes on.
     """
     match call:
         case TaskCall() | ResultCall():
@@ -126,13 +131,11 @@ def read(machine: Machine, call: ReadCall) -> ReadReply:
                 raise _not_found(machine, call.task_id)
             return why
         case QueuesCall():
-            queues = machine.queue_list()
-            return _bounded(queues, len(queues.queues))
+            return _queues(machine, call.after)
         case SettingsCall():
-            settings = machine.settings()
-            return _bounded(settings, len(settings.limits))
+            return _settings(machine, call.after)
         case SchedulesCall():
-            return _schedules(machine, call.name)
+            return _schedules(machine, call.name, call.after)
         case _:
             assert_never(call)
 
@@ -155,11 +158,38 @@ def _not_found(machine: Machine, task_id: TaskId) -> RaftqError:
     return UnknownTask("there is no such task, or it finished long ago and was forgotten")
 
 
-def _schedules(machine: Machine, name: str | None) -> ScheduleList:
-    found = machine.schedule_list(name)
-    if name is not None and not found.schedules:
+def _queues(machine: Machine, after: str | None) -> QueueList:
+    names = machine.queues()
+    if after is not None and after not in names:
+        raise InvalidRequest(f"there is no queue {after} behind which the list could go on")
+    first = 0 if after is None else names.index(after) + 1
+    return QueueList(*_page(map(machine.queue, names[first:]), lambda each: each.queue))
+
+
+def _settings(machine: Machine, after: str | None) -> Settings:
+    settings = machine.settings()
+    behind = [each for each in settings.limits if after is None or each.key > after]
+    return Settings(settings.quota, *_page(behind, lambda each: each.key))
+
+
+def _schedules(machine: Machine, name: str | None, after: str | None) -> ScheduleList:
+    found = machine.schedule_list(name).schedules
+    if name is not None and not found:
         raise UnknownSchedule(f"there is no schedule {name}")
-    return _bounded(found, len(found.schedules))
+    behind = [each for each in found if after is None or each.name > after]
+    return ScheduleList(*_page(behind, lambda each: each.name))
+
+
+def _page(items: Iterable[T], name_of: Callable[[T], str]) -> tuple[list[T], str | None]:
+    """Return as many items as fit in a reply, one at least, and what the next page is behind."""
+    page: list[T] = []
+    room = limits.LEASE_REPLY_BYTES_MAX
+    for item in items:
+        room -= len(codec.encode(item))
+        if room < 0 and page:
+            return page, name_of(page[-1])
+        page.append(item)
+    return page, None
 
 
 def _fitting(page: TaskPage) -> TaskPage:
@@ -180,13 +210,3 @@ def _size(task: TaskStatus) -> int:
     if task.options is not None:
         size += 4 * limits.KEY_CHARACTERS_MAX + 18 * len(task.options.depends_on)
     return size
-
-
-def _bounded(reply: L, items: int) -> L:
-    """Return a list if it fits in a reply: what is larger would break its connection."""
-    if items > _SURELY_SMALL and len(codec.encode(reply)) > _LIST_BYTES_MAX:
-        raise PayloadTooLarge(
-            f"the answer, of {items} items, is over {_LIST_BYTES_MAX} bytes; ask for one by name",
-            bytes_max=_LIST_BYTES_MAX,
-        )
-    return reply

@@ -116,7 +116,7 @@ _TASKS: Final = (
     ),
 )
 _QUEUES: Final = (
-    _get("/v1/queues", "Read all queues", control_answers.QueuesAnswer, _READ),
+    _get("/v1/queues", "Read all queues", control_answers.QueuesAnswer, ("after_name", *_READ)),
     _get("/v1/queues/{queue}", "Read the counts of a queue", answers.QueueAnswer, _READ),
     _get("/v1/queues/{queue}/settings", "Read the settings of a queue", QueueSettings, _READ),
     _change(
@@ -137,10 +137,15 @@ _CHANGED: Final = control_answers.ChangedAnswer
 _SETTINGS: Final = (
     _get("/v1/quota", "Read the quota of the cluster", Quota, _READ),
     _change("put", "/v1/quota", "Set the quota of the cluster", _CHANGED, Quota),
-    _get("/v1/limits", "Read all limit keys", control_answers.LimitsAnswer, _READ),
+    _get("/v1/limits", "Read all limit keys", control_answers.LimitsAnswer, ("after_key", *_READ)),
     _change("put", "/v1/limits/{key}", "Limit the tasks of a key", _CHANGED, KeyLimit),
     _change("delete", "/v1/limits/{key}", "Let the tasks of a key start freely", _CHANGED),
-    _get("/v1/schedules", "Read all schedules", control_answers.SchedulesAnswer, _READ),
+    _get(
+        "/v1/schedules",
+        "Read all schedules",
+        control_answers.SchedulesAnswer,
+        ("after_name", *_READ),
+    ),
     _get("/v1/schedules/{name}", "Read one schedule", control_answers.ScheduleAnswer, _READ),
     _change("put", "/v1/schedules/{name}", "Set a schedule", _CHANGED, ScheduleBody),
     _change("delete", "/v1/schedules/{name}", "Delete a schedule", _CHANGED),
@@ -181,6 +186,8 @@ _QUERY_KINDS: Final[dict[str, Any]] = {
     "wait_ms": WaitMs,
     "min_index": Index,
     "after": Index,
+    "after_name": QueueName,
+    "after_key": Key,
     "task_id": UUID,
     "position": PositionText,
     "count_max": bodies.PageCount,

@@ -364,7 +364,7 @@ async def test_a_list_that_does_not_fit_in_an_answer_comes_in_pages(
         bench.replica.apply([SetQueue(name, QueueChanges(paused=True))])
         bench.replica.apply([SetLimit(name, KeyLimit(concurrency=1))])
         bench.replica.apply([SetSchedule(name, Schedule("q", bytes(60), every_ms=1_000), 1)])
-    monkeypatch.setattr(limits, "LEASE_REPLY_BYTES_MAX", 300)
+    monkeypatch.setattr(limits, "LEASE_REPLY_BYTES_MAX", 100)
 
     async def page(call: Call) -> tuple[list[str], str | None]:
         match await bench.execute(call):

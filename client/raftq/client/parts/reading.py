@@ -181,7 +181,14 @@ class Reading(Caller):
         timeout: Duration | None = None,
     ) -> list[QueueStatus]:
         """Return all queues, the oldest first."""
-        return (await self._call(QueuesCall(consistency), QueueList, timeout)).queues
+        found: list[QueueStatus] = []
+        after: str | None = None
+        while True:
+            page = await self._call(QueuesCall(consistency, after), QueueList, timeout)
+            found += page.queues
+            after = page.next_after
+            if after is None:
+                return found
 
     async def quota(
         self,
@@ -199,7 +206,14 @@ class Reading(Caller):
         timeout: Duration | None = None,
     ) -> list[LimitStatus]:
         """Return the limit keys that are set or in use."""
-        return (await self._call(SettingsCall(consistency), Settings, timeout)).limits
+        found: list[LimitStatus] = []
+        after: str | None = None
+        while True:
+            page = await self._call(SettingsCall(consistency, after), Settings, timeout)
+            found += page.limits
+            after = page.next_after
+            if after is None:
+                return found
 
     async def schedules(
         self,
@@ -208,7 +222,14 @@ class Reading(Caller):
         timeout: Duration | None = None,
     ) -> list[ScheduleStatus]:
         """Return all schedules, by name."""
-        return (await self._call(SchedulesCall(None, consistency), ScheduleList, timeout)).schedules
+        found: list[ScheduleStatus] = []
+        after: str | None = None
+        while True:
+            page = await self._call(SchedulesCall(None, consistency, after), ScheduleList, timeout)
+            found += page.schedules
+            after = page.next_after
+            if after is None:
+                return found
 
     async def schedule(
         self,

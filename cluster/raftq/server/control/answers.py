@@ -56,9 +56,10 @@ class SweptAnswer(Struct, frozen=True):
 
 
 class QueuesAnswer(Struct, frozen=True):
-    """All queues, oldest first."""
+    """Queues, oldest first; `next_after` is null when these are the last."""
 
     queues: list[QueueAnswer]
+    next_after: str | None
 
 
 class ChangedAnswer(Struct, frozen=True):
@@ -78,9 +79,10 @@ class LimitAnswer(Struct, frozen=True):
 
 
 class LimitsAnswer(Struct, frozen=True):
-    """All limit keys."""
+    """Limit keys, in their order; `next_after` is null when these are the last."""
 
     limits: list[LimitAnswer]
+    next_after: str | None
 
 
 class ScheduleAnswer(Struct, frozen=True):
@@ -97,9 +99,10 @@ class ScheduleAnswer(Struct, frozen=True):
 
 
 class SchedulesAnswer(Struct, frozen=True):
-    """All schedules, by name."""
+    """Schedules, by name; `next_after` is null when these are the last."""
 
     schedules: list[ScheduleAnswer]
+    next_after: str | None
 
 
 def tasks_answer(page: TaskPage) -> TasksAnswer:

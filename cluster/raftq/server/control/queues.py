@@ -4,7 +4,7 @@ from typing import Final
 
 from raftq.protocol.calls import QueueCall, QueuesCall, TasksCall
 from raftq.protocol.control import SetQueue, Sweep
-from raftq.protocol.fields import SweepAction
+from raftq.protocol.fields import NAME_PATTERN, QueueName, SweepAction
 from raftq.protocol.options import QueueChanges, TaskFilter
 from raftq.protocol.replies import Done, Swept
 from raftq.protocol.statuses import QueueList, QueueStatus, TaskPage
@@ -21,14 +21,16 @@ class QueuesHandler(Handler):
     """GET /v1/queues."""
 
     op = "queues"
-    parameters = _READ
+    parameters = _READ | {"after_name"}
 
     async def get(self) -> None:
-        """Return all queues."""
-        reply = await self.execute(QueuesCall(self.query_consistency()), self.query_timeout_ms())
+        """Return the queues behind one, or the first."""
+        after = self.query_word("after_name", QueueName, f"match {NAME_PATTERN}")
+        call = QueuesCall(self.query_consistency(), after)
+        reply = await self.execute(call, self.query_timeout_ms())
         assert isinstance(reply, QueueList)
         shown = [answers.queue_answer(each) for each in reply.queues]
-        self.reply(control_answers.QueuesAnswer(shown))
+        self.reply(control_answers.QueuesAnswer(shown, reply.next_after))
 
 
 class QueueSettingsHandler(Handler):

@@ -15,6 +15,7 @@ from raftq.server.http_handler import Handler, by_method, path_word
 
 _READ: Final = frozenset({"consistency", "timeout_ms"})
 _CHANGE: Final = frozenset({"timeout_ms"})
+_KEY_EXPECTED: Final = f"have 1 to {KEY_CHARACTERS_MAX} characters"
 
 
 class _SettingHandler(Handler):
@@ -27,15 +28,16 @@ class _SettingHandler(Handler):
         assert isinstance(reply, Done)
         return reply
 
-    async def read_settings(self) -> Settings:
+    async def read_settings(self, after: Key | None = None) -> Settings:
         """Read what is set for the cluster and for keys."""
-        reply = await self.execute(SettingsCall(self.query_consistency()), self.query_timeout_ms())
+        call = SettingsCall(self.query_consistency(), after)
+        reply = await self.execute(call, self.query_timeout_ms())
         assert isinstance(reply, Settings)
         return reply
 
-    async def read_schedules(self, name: str | None) -> ScheduleList:
-        """Read all schedules, or one."""
-        call = SchedulesCall(name, self.query_consistency())
+    async def read_schedules(self, name: str | None, after: str | None = None) -> ScheduleList:
+        """Read schedules behind one, or one."""
+        call = SchedulesCall(name, self.query_consistency(), after)
         reply = await self.execute(call, self.query_timeout_ms())
         assert isinstance(reply, ScheduleList)
         return reply
@@ -61,12 +63,13 @@ class LimitsHandler(_SettingHandler):
     """GET /v1/limits."""
 
     op = "settings"
-    parameters = _READ
+    parameters = _READ | {"after_key"}
 
     async def get(self) -> None:
-        """Return all limit keys that are set or in use."""
-        found = [answers.limit_answer(each) for each in (await self.read_settings()).limits]
-        self.reply(answers.LimitsAnswer(found))
+        """Return limit keys that are set or in use: those behind one, or the first."""
+        settings = await self.read_settings(self.query_word("after_key", Key, _KEY_EXPECTED))
+        found = [answers.limit_answer(each) for each in settings.limits]
+        self.reply(answers.LimitsAnswer(found, settings.next_after))
 
 
 class LimitHandler(_SettingHandler):
@@ -84,8 +87,7 @@ class LimitHandler(_SettingHandler):
         await self._set(key, KeyLimit())
 
     async def _set(self, key: str, limit: KeyLimit) -> None:
-        expected = f"have 1 to {KEY_CHARACTERS_MAX} characters"
-        command = SetLimit(path_word(key, Key, "key", expected), limit)
+        command = SetLimit(path_word(key, Key, "key", _KEY_EXPECTED), limit)
         self.reply(answers.changed_answer(await self.change("set_limit", command)))
 
 
@@ -93,13 +95,14 @@ class SchedulesHandler(_SettingHandler):
     """GET /v1/schedules."""
 
     op = "schedules"
-    parameters = _READ
+    parameters = _READ | {"after_name"}
 
     async def get(self) -> None:
-        """Return all schedules."""
-        found = await self.read_schedules(None)
+        """Return the schedules behind one, or the first."""
+        after = self.query_word("after_name", ScheduleName, f"match {NAME_PATTERN}")
+        found = await self.read_schedules(None, after)
         shown = [answers.schedule_answer(each) for each in found.schedules]
-        self.reply(answers.SchedulesAnswer(shown))
+        self.reply(answers.SchedulesAnswer(shown, found.next_after))
 
 
 class ScheduleHandler(_SettingHandler):

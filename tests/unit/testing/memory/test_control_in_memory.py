@@ -63,7 +63,7 @@ from raftq.protocol.options import (
 from raftq.protocol.replies import Done, Leased, LeasedTask, Settled, SettledTask, Swept
 from raftq.protocol.statuses import QueueList, ScheduleList, Settings, TaskPage, TaskStatus, Why
 from raftq.testing import MemoryBroker
-from raftq.testing.memory.clients import MemoryCalls
+from raftq.testing.memory.clients import MemoryCalls, async_client
 
 START_AT_MS = 1_700_000_000_000
 LONG_MS = 60_000
@@ -283,3 +283,18 @@ def test_a_status_tells_of_which_log_index_it_is() -> None:
     assert isinstance(stale, TaskStatus) and (stale.applied_index, stale.lag_ms) == (2, 0)
     with pytest.raises(NotReady):
         bench.do(TaskCall(task_id(1), Consistency.STALE, 3))
+
+
+@asynchronous
+async def test_a_client_reads_lists_page_after_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    names = [f"n{number}" for number in range(9)]
+    for name in names:
+        bench.do(SetQueue(name, QueueChanges(paused=True)))
+        bench.do(SetLimit(name, KeyLimit(concurrency=1)))
+        bench.do(SetSchedule(name, Schedule("q", bytes(60), every_ms=1_000)))
+    monkeypatch.setattr(limits, "LEASE_REPLY_BYTES_MAX", 100)
+    client = async_client(bench.broker)
+    assert [each.queue for each in await client.queues()] == names
+    assert [each.key for each in await client.limits()] == names
+    assert [each.name for each in await client.schedules()] == names
