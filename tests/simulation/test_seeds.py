@@ -48,6 +48,7 @@ FOUND: Final = (
     ("membership", 5, 1000),  # A removed node met one with an empty disk, and was never told.
     ("takeovers", 3, 11),  # Leases that a caller had heard of were given back for a repetition.
     ("takeovers", 3, 13),  # The same, of another leadership.
+    ("events", 3, 5),  # Another node was taken for one of another cluster, and events for lost.
     ("membership", 3, 20008),  # A clock was heard late over a slow link, and a delay ended early.
 )
 """Runs that once showed a bug in raftq."""
