@@ -23,6 +23,12 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
     assert not missing, f"{document} links to files that do not exist: {missing}"
 
 
+def test_the_index_has_every_page() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / each).resolve() for each in LINK.findall(index.read_text())}
+    assert {page for page in (ROOT / "docs").rglob("*.md") if page != index} <= linked
+
+
 def test_every_make_target_of_the_readme_exists() -> None:
     wanted = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
