@@ -79,7 +79,7 @@ SEEDS: dict[str, tuple[str, int, int]] = {
     "members-one-at-a-time": ("hasty", 5, 0),
     "members-own-term": ("membership", 3, 0),
     "learners-count": ("learners-word", 3, 0),
-    "list-in-log": ("membership", 3, 0),
+    "list-in-log": ("membership", 3, 1),
     "probation": ("forgetful", 3, 0),
     "farewell": ("membership", 3, 0),
     "order-key": ("task-model", 3, 0),
