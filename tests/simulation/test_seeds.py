@@ -49,6 +49,7 @@ FOUND: Final = (
     ("takeovers", 3, 11),  # Leases that a caller had heard of were given back for a repetition.
     ("takeovers", 3, 13),  # The same, of another leadership.
     ("events", 3, 5),  # Another node was taken for one of another cluster, and events for lost.
+    ("clock-steps", 3, 7005),  # A new cluster began with the wrong one of two clocks.
     ("membership", 3, 20008),  # A clock was heard late over a slow link, and a delay ended early.
 )
 """Runs that once showed a bug in raftq."""

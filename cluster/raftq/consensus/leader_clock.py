@@ -9,6 +9,8 @@ Wall time is the median of the clocks of the leader and its voters, who tell the
 heartbeat. One clock that is wrong by a day therefore moves nothing: as the leader's own it would
 start delayed tasks a day early, and, since the machine never lets wall time go back, hold up
 those that come after for a day. A leader proposes nothing before it has heard a majority's clocks.
+The first leader of a new cluster, which no time reached so far can tell which of two clocks is
+wrong, waits a little for the clocks of all.
 
 A voter reads its clock somewhere between the heartbeat and the arrival of its reply, so it is known
 only to within that round trip: each clock is an interval. As far as the intervals leave a choice,
@@ -36,6 +38,8 @@ WRONG_BY_MS: Final = 1_000
 """Clocks that differ by more than this are not both right. Nor does a reply that took longer vouch
 for a clock that is further ahead of it."""
 GRACE_MS: Final = 2_000.0
+FOUNDING_SECONDS: Final = 0.5
+"""How long the first leader waits for the clocks that it has not heard, once it heard one."""
 
 
 class LeaderClock:
@@ -45,6 +49,7 @@ class LeaderClock:
         monotonic: Seconds of a clock that is not stepped.
         wall_ms: This node's wall clock, milliseconds since 1970.
         majority: Returns how many voters, this node included, are a majority.
+        voters: Returns how many voters there are, this node included.
     """
 
     def __init__(
@@ -52,15 +57,18 @@ class LeaderClock:
         monotonic: Callable[[], float],
         wall_ms: Callable[[], int],
         majority: Callable[[], int],
+        voters: Callable[[], int],
     ) -> None:
         self._monotonic = monotonic
         self._wall_ms = wall_ms
         self._majority = majority
+        self._voters = voters
         self._reached: tuple[int, float] | None = None
         """The newest wall time that was applied here, and when in milliseconds of this node."""
         self._heard: dict[str, tuple[float, float]] = {}
         """Of each voter, the least and the most that its wall clock can be, less this node's
         monotonic one, which nobody steps."""
+        self._first_heard_at = 0.0
         self._looked_at: float | None = None
         self._grace_ms = 0.0
         self._pending_ms = 0.0
@@ -106,6 +114,8 @@ class LeaderClock:
             wall_at_ms: What it read.
             round_trip_ms: How long ago it was asked; infinite if that is not known any more.
         """
+        if not self._heard:
+            self._first_heard_at = self._monotonic()
         low = wall_at_ms - self._monotonic() * 1_000
         high = low + min(round_trip_ms, WRONG_BY_MS)
         known = self._heard.get(voter, (low, high))
@@ -119,8 +129,13 @@ class LeaderClock:
 
     @property
     def is_known(self) -> bool:
-        """Whether a majority's clocks are known."""
-        return len(self._heard) + 1 >= self._majority()
+        """Whether a majority's clocks are known, and in a new cluster those of all who answer."""
+        known = len(self._heard) + 1
+        if known < self._majority():
+            return False
+        is_new = self._reached is None or not self._reached[0]
+        waited = self._monotonic() - self._first_heard_at
+        return not is_new or known >= self._voters() or waited >= FOUNDING_SECONDS
 
     def applied(self, wall_now_ms: int) -> None:
         """Note the wall time after an applied entry; on every node, as any may come to lead."""

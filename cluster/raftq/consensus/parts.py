@@ -139,7 +139,12 @@ class Parts:
             self.peering.send,
             owner.stop_with,
         )
-        self.clock = LeaderClock(around.clock, around.wall_ms, lambda: self.elector.roll.majority)
+        self.clock = LeaderClock(
+            around.clock,
+            around.wall_ms,
+            lambda: self.elector.roll.majority,
+            lambda: self.elector.roll.voters,
+        )
         self.elector = Elector(
             self.engine,
             self.log,

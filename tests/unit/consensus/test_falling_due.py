@@ -15,7 +15,7 @@ class Time:
     def __init__(self, driver: Driver) -> None:
         self.seconds = 50.0
         self.wall_ms = driver.machine.wall_now_ms
-        self.clock = LeaderClock(lambda: self.seconds, lambda: self.wall_ms, lambda: 1)
+        self.clock = LeaderClock(lambda: self.seconds, lambda: self.wall_ms, lambda: 1, lambda: 1)
         self.clock.start()
 
     def wait(self, milliseconds: int) -> None:

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from raftq.consensus.leader_clock import GRACE_MS, STEP_MAX_MS, LeaderClock
+from raftq.consensus.leader_clock import FOUNDING_SECONDS, GRACE_MS, STEP_MAX_MS, LeaderClock
 from raftq.protocol import limits
 
 
@@ -14,7 +14,7 @@ class Times:
         self.wall = 1_000_000
 
     def clock(self) -> LeaderClock:
-        return LeaderClock(lambda: self.seconds, lambda: self.wall, lambda: 2)
+        return LeaderClock(lambda: self.seconds, lambda: self.wall, lambda: 2, lambda: 3)
 
     def run(self, clock: LeaderClock, milliseconds: float) -> None:
         """Let time pass with a look every 20 ms, as a healthy leader does."""
@@ -125,6 +125,7 @@ def test_the_time_is_unknown_until_a_majority_has_told_its_clock() -> None:
     times = Times()
     clock = times.clock()
     clock.start()
+    clock.applied(times.wall)
     assert not clock.is_known
     clock.heard("n2", times.wall, 0)
     assert clock.is_known
@@ -271,3 +272,17 @@ def test_a_reply_that_took_very_long_vouches_for_no_clock_far_ahead_of_it() -> N
     for voter in ("n2", "n3"):
         clock.heard(voter, right, inf)  # Of nodes that stood still, and answer all at once.
     assert clock.wall_ms == right
+
+
+def test_the_first_leader_of_all_waits_for_every_clock_but_not_for_long() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.heard("n2", times.wall - 4_000, 0.0)
+    assert not clock.is_known, "nothing tells which of the two is wrong"
+    clock.heard("n3", times.wall, 0.0)
+    assert clock.is_known
+    assert clock.wall_ms == times.wall
+    without_n3 = times.clock()
+    without_n3.heard("n2", times.wall, 0.0)
+    times.seconds += FOUNDING_SECONDS
+    assert without_n3.is_known

@@ -36,7 +36,7 @@ class Bench:
         self.answer_error: StorageError | None = None
         self.proposer = Proposer(
             self._propose,
-            LeaderClock(lambda: 0.0, lambda: 77, lambda: 1),
+            LeaderClock(lambda: 0.0, lambda: 77, lambda: 1, lambda: 1),
             self._wake,
             self._answer,
         )

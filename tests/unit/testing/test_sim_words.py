@@ -63,7 +63,7 @@ class Leader:
 
 
 def _clock() -> LeaderClock:
-    return LeaderClock(lambda: 0.0, lambda: 0, lambda: 1)
+    return LeaderClock(lambda: 0.0, lambda: 0, lambda: 1, lambda: 1)
 
 
 def _as_it_is(reply: AppliedReply) -> CommandReply:
