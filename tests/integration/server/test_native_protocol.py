@@ -103,6 +103,7 @@ async def test_every_method_of_control_answers_as_documented() -> None:
             114,
             {"tasks_max": 9},
             [["k", {"concurrency": 1}, 0, 0]],
+            None,
         ]
         schedules = await answer("schedules", "s")
         assert schedules[0] == 115 and schedules[1][0][:3] == ["s", schedule, 7]

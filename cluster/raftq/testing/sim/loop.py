@@ -28,6 +28,8 @@ TURN_SECONDS: Final = 20e-6
 """What each turn takes, at least."""
 CLOCK_READ_SECONDS: Final = 5e-6
 """How far the clock moves when PySyncObj reads it, so that its loops that wait for it end."""
+_CLOSES_MAX: Final = 20
+"""Clean-ups within each other in the code of a process that died."""
 _CLOCK_READS_MAX: Final = 10_000
 """Reads in one turn that show that such a loop waits. Each message takes one or two, and when a
 link comes back, more than a thousand arrive together."""
@@ -91,6 +93,7 @@ class Process(asyncio.AbstractEventLoop):
         self.on_error: Callable[[str], None] | None = None
         """Called with what no code of the process handled."""
         self._ready: deque[asyncio.Handle] = deque()
+        self._never_run: list[asyncio.Handle] = []
         self._is_scheduled = False
         self._busy_until = 0.0
         self._spent = 0.0
@@ -113,6 +116,7 @@ class Process(asyncio.AbstractEventLoop):
     def kill(self) -> None:
         """Never run again."""
         self.is_alive = False
+        self._never_run += self._ready  # Their coroutines end when they are buried, not before.
         self._ready.clear()
 
     def spend(self, seconds: float) -> None:
@@ -137,7 +141,7 @@ class Process(asyncio.AbstractEventLoop):
             try:
                 asyncio._set_running_loop(self)
                 assert isinstance(coroutine, Coroutine)
-                coroutine.close()
+                _close(coroutine)
             except BaseException:
                 pass  # The code of a dead process may not know how to die.
             finally:
@@ -277,6 +281,16 @@ class Process(asyncio.AbstractEventLoop):
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """Connect a protocol, as the client does."""
         return await self.network.connect_protocol(protocol_factory, host, port)
+
+
+def _close(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Close a coroutine, once more for each clean-up of its own that waits for something."""
+    for _ in range(_CLOSES_MAX):
+        try:
+            coroutine.close()
+        except RuntimeError:
+            continue
+        return
 
 
 def new_process(world: World, name: str, clock: Clock, network: Dialler) -> Process:
