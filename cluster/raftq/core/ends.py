@@ -154,8 +154,8 @@ class Ends(Gates):
     def tell_relatives(self) -> None:
         """Let the children and the parents of tasks that are over know it.
 
-        To be called after each command. An entry tells a bounded number, in the order in which the
-        tasks ended; the next entries go on.
+        To be called after each command, and after each enqueue within one. An entry tells a
+        bounded number, in the order in which the tasks ended; the next entries go on.
         """
         while self.over:
             task = self.over[0]

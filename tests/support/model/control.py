@@ -194,11 +194,11 @@ def _move_waiting(world: World, task: SlowTask, to_queue: str) -> None:
 def redrive(world: World, task: SlowTask) -> bool:
     """Let a dead task begin anew, unless another has its unique key."""
     key = task.options.unique_key
-    holders = [each.task_id for each in world.uniques if each.key == key]
-    if key is not None and holders not in ([], [task.new.id]):
+    holders = [each.number for each in world.uniques if each.key == key]
+    if key is not None and holders not in ([], [task.number]):
         return False
     if key is not None and not holders and not task.options.unique_ms:
-        world.uniques.append(SlowUnique(key, task.new.id, 0))
+        world.uniques.append(SlowUnique(key, task.number, task.new.id, 0))
     task.failures = task.crashes = task.finished_at_ms = 0
     pass_gates(world, task, 2)
     return True

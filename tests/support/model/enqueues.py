@@ -176,9 +176,9 @@ def _with_unique_key(
         first = None if each.known else each.same_as or each.new.id
         return Planned(queue, new, each.known, first)
     taken = next((each for each in world.uniques if each.key == key), None)
-    if taken is None or (ending and taken.task_id == ending.new.id and not taken.until_ms):
+    if taken is None or (ending and taken.number == ending.number and not taken.until_ms):
         return Planned(queue, new)
-    holder = world.find(taken.task_id)
+    holder = world.holder(taken)
     if policy is OnConflict.EXISTING:
         state = taken.ended_as if holder is None else holder.state
         assert state is not None
@@ -285,7 +285,7 @@ def _take_unique_key(world: World, task: SlowTask) -> None:
     for each in list(world.uniques):
         if each.key == key:
             world.uniques.remove(each)
-            holder = world.find(each.task_id)
+            holder = world.holder(each)
             if holder is not None and holder.state in WAITING:
                 cancel(world, holder)
-    world.uniques.append(SlowUnique(key, task.new.id, until_ms))
+    world.uniques.append(SlowUnique(key, task.number, task.new.id, until_ms))

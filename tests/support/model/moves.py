@@ -88,7 +88,7 @@ def end(world: World, task: SlowTask, state: TaskState) -> None:
 
 def _give_up_unique_key(world: World, task: SlowTask) -> None:
     for each in list(world.uniques):
-        if each.task_id == task.new.id:
+        if each.number == task.number:
             each.ended_as = task.state
             if not each.until_ms:
                 world.uniques.remove(each)
@@ -99,8 +99,8 @@ def leave(world: World, task: SlowTask) -> None:
     give_up_order_key(world, task)
     if task.state not in FOR_GOOD:
         return
-    for parent in [world.find(each) for each in task.options.depends_on]:
-        if parent is not None and parent.is_gone and parent not in world.outcomes:
+    for parent in world.where(lambda each: each.new.id in task.options.depends_on):
+        if parent.is_gone and parent not in world.outcomes:
             keep_outcome(world, parent)
     keep_outcome(world, task)
 

@@ -11,6 +11,7 @@ from tests.support.model.moves import (
     pause_of,
     release,
     retry,
+    tell_children,
 )
 from tests.support.model.world import CANCELLED, DEAD, DONE, LEASED, SlowTask, World
 
@@ -60,6 +61,8 @@ def ack(world: World, item: AckItem) -> SettledTask:
         return SettledTask(None, refused.code)
     finish(world, task, item.result)
     carry_out(world, plan)
+    if item.follow_ups:
+        tell_children(world)
     return SettledTask(DONE)
 
 

@@ -148,6 +148,8 @@ class SlowUnique:
     """Who has a unique key, and until when if not until it is over."""
 
     key: str
+    number: int
+    """Of the task: once that is forgotten, another may have its id."""
     task_id: bytes
     until_ms: int
     ended_as: TaskState | None = None
@@ -210,6 +212,10 @@ class World:
     def numbered(self, number: int) -> SlowTask:
         """Return the task of a number."""
         return next(each for each in self.tasks if each.number == number)
+
+    def holder(self, unique: SlowUnique) -> SlowTask | None:
+        """Return the task that has a unique key, unless it is forgotten."""
+        return next((each for each in self.tasks if each.number == unique.number), None)
 
     def where(self, condition: Callable[[SlowTask], bool]) -> list[SlowTask]:
         """Return the tasks that fulfil a condition, oldest first."""
