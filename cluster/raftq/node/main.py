@@ -83,9 +83,11 @@ async def _run(config: NodeConfig, keeper: Keeper) -> None:
     try:
         await Node(config, data_dir, keeper).run()
     finally:
-        # From here the loop's end restores the default handlers: a second SIGTERM would kill a
-        # node that has stopped cleanly, and its exit code would tell of a crash.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        # The end of Python restores the default handlers: a second SIGTERM would kill a node that
+        # has stopped cleanly, and its exit code would tell of a crash. Ignored and not blocked,
+        # because a thread that has just ended may still be there to be given the signal.
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, signal.SIG_IGN)
 
 
 def _fail(code: int, text: str) -> NoReturn:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from random import SystemRandom
+from types import FrameType
 
 from raftq.consensus.opening import open_replica
 from raftq.consensus.parts import ReplicaConfig
@@ -117,8 +118,14 @@ class Node:
             CannotListen: An address cannot be bound.
         """
         loop = asyncio.get_running_loop()
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._stop_requested.set)
+
+        # Not the loop's own handlers: those are gone when it closes, and a further signal kills.
         for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, self._stop_requested.set)
+            signal.signal(signal_number, stop)
         loop.add_signal_handler(signal.SIGHUP, self._keeper.reload)
         self._warn_of_exposure()
         try:
