@@ -359,11 +359,11 @@ class RaftReplica:
             commit_index=guard.leader_commit_index,
             applied_index=engine.applied_index,
         )
-        leads = engine.is_leader and self._may_lead()
+        led_this_term = self._leads and self._known[1] == engine.term
+        leads = engine.is_leader and (led_this_term or self._may_begin())
         known = (self._leader(), engine.term, leads)
         if known == self._known:
             return
-        led_this_term = self._leads and self._known[1] == engine.term
         self._known, self._leads = known, leads
         if leads and not led_this_term:
             self.parts.clock.start()
@@ -375,11 +375,12 @@ class RaftReplica:
         if self._listener is not None:
             self._listener.on_leader_changed(self.view())
 
-    def _may_lead(self) -> bool:
-        """Tell whether an elected leader has applied an entry of its own and knows the time."""
+    def _may_begin(self) -> bool:
+        """Tell whether an elected leader has applied what is committed, with an entry of its own
+        among it, and knows the time. Later it may be behind for some turns, and leads on."""
         index = self.parts.engine.read_index
         has_applied = index is not None and self.parts.engine.applied_index >= index
-        return has_applied and (self._leads or self.parts.clock.is_known)
+        return has_applied and self.parts.clock.is_known
 
     def _found_cluster(self) -> None:
         if self.machine.cluster_id is None:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.asyncs import turns
 from tests.support.machines import task_id
 from tests.support.replicas import Group, Member, run_group, until
 
@@ -14,7 +15,7 @@ from raftq.protocol.commands import Ack, AckItem, Enqueue, Lease
 from raftq.protocol.errors import NotLeader, OutcomeUnknown, UnavailableError
 from raftq.protocol.fields import TaskState
 from raftq.protocol.options import NewTask
-from raftq.protocol.replies import Enqueued, Leased, Settled
+from raftq.protocol.replies import CommandReply, Enqueued, Leased, Settled
 
 
 def enqueue(number: int, count: int = 1, size: int = 32) -> Enqueue:
@@ -51,6 +52,27 @@ def test_commands_of_one_turn_share_an_entry_and_keep_their_order(tmp_path: Path
         reply = await leader.propose(Lease(["q"], 200, 1_000, "w", "r"), deadline())
         assert isinstance(reply, Leased)
         assert [task.task_id for task in reply.leases] == [task_id(n * 1_000) for n in range(101)]
+
+    run_group(tmp_path, body)
+
+
+def test_a_leader_that_applies_its_entries_turn_by_turn_goes_on_leading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "APPLY_BYTES_PER_TURN", 1)
+
+    async def body(group: Group) -> None:
+        member = await group.leader()
+        leader = member.running
+        await group.propose(enqueue(0))
+        told = len(member.recorder.leaders)
+        for number in range(1, 200, 4):
+            replies: list[asyncio.Future[CommandReply]] = []
+            for each in range(number, number + 4):
+                replies.append(leader.propose(enqueue(each), deadline()))
+                await turns(3)
+            assert all(isinstance(each, Enqueued) for each in await asyncio.gather(*replies))
+        assert len(member.recorder.leaders) == told, "it told that it led no more"
 
     run_group(tmp_path, body)
 
