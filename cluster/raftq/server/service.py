@@ -9,6 +9,7 @@ effect, no later refusal may be reported as "nothing happened".
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
@@ -59,6 +60,8 @@ from raftq.server.judging import admit, check_edit
 from raftq.server.reading import Reading
 from raftq.server.schedules import Firing, first_tick
 from raftq.server.waiters import Waiters
+
+_log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 0.015
 """The base of the jittered pause between two tries."""
@@ -333,7 +336,8 @@ class Service:
         self.reading.results.on_applied(applied)
 
     def on_leader_changed(self, view: ReplicaView) -> None:
-        """Send waiting leases to the new leader, and tell the clients."""
+        """Send waiting leases to the new leader, and tell the clients and the log."""
+        _log.info("leader_changed", extra={"leader": view.leader, "term": view.term})
         if not view.is_leader:
             self.waiters.fail_all()
         for listener in self.on_leader:

@@ -482,3 +482,12 @@ async def test_a_follower_asks_until_a_leader_tells_the_acknowledged_index() -> 
     bench.answers(NoLeader("none"), ConnectionLost("gone"), told)
     assert await bench.service.acknowledged_index(asyncio.get_running_loop().time() + SOON) == 40
     assert bench.replica.forwarded == [ClusterCall()] * 3
+
+
+@asynchronous
+async def test_who_leads_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    with caplog.at_level("INFO", "raftq.server.service"):
+        bench.replica.lead(False)
+    (record,) = [each for each in caplog.records if each.message == "leader_changed"]
+    assert (record.__dict__["leader"], record.__dict__["term"]) == ("n2", bench.replica.view().term)

@@ -1,6 +1,6 @@
 """What subscribers to events were told: all that happened, in order, once, and nothing else."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ class Followed:
 
 
 def check_events(
-    runs: Iterable[Followed], moves: Mapping[int, Sequence[tuple[TaskState, str, list[bytes]]]]
+    runs: Sequence[Followed], moves: Mapping[int, Sequence[tuple[TaskState, str, list[bytes]]]]
 ) -> Iterator[Violation]:
     """Judge what subscribers were told of all queues.
 
@@ -26,6 +26,8 @@ def check_events(
         runs: What they were told.
         moves: What became of tasks, as machines told it: log index → state, queue and ids.
     """
+    if not runs:
+        return
     happened = [
         (index, number, state, queue, task_id)
         for index, moved in sorted(moves.items())

@@ -28,8 +28,6 @@ TURN_SECONDS: Final = 20e-6
 """What each turn takes, at least."""
 CLOCK_READ_SECONDS: Final = 5e-6
 """How far the clock moves when PySyncObj reads it, so that its loops that wait for it end."""
-_CLOSES_MAX: Final = 20
-"""Clean-ups within each other in the code of a process that died."""
 _CLOCK_READS_MAX: Final = 10_000
 """Reads in one turn that show that such a loop waits. Each message takes one or two, and when a
 link comes back, more than a thousand arrive together."""
@@ -141,7 +139,7 @@ class Process(asyncio.AbstractEventLoop):
             try:
                 asyncio._set_running_loop(self)
                 assert isinstance(coroutine, Coroutine)
-                _close(coroutine)
+                coroutine.close()
             except BaseException:
                 pass  # The code of a dead process may not know how to die.
             finally:
@@ -281,16 +279,6 @@ class Process(asyncio.AbstractEventLoop):
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """Connect a protocol, as the client does."""
         return await self.network.connect_protocol(protocol_factory, host, port)
-
-
-def _close(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Close a coroutine, once more for each clean-up of its own that waits for something."""
-    for _ in range(_CLOSES_MAX):
-        try:
-            coroutine.close()
-        except RuntimeError:
-            continue
-        return
 
 
 def new_process(world: World, name: str, clock: Clock, network: Dialler) -> Process:

@@ -1,12 +1,15 @@
 """Tasks with every option, while processes are killed and connections break."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 from raftq.testing.history import History
-from raftq.testing.sim.clients import ClientMachine
+from raftq.testing.sim.clients import ClientMachine, Surroundings
 from raftq.testing.sim.cluster import SimCluster
 from raftq.testing.sim.faults import break_some, bring_back, crash, freeze, pause, some_up
 
+Program: TypeAlias = Callable[[Surroundings], Awaitable[None]]
 _PRODUCERS = 2
 _WORKERS = 3
 
@@ -32,10 +35,15 @@ async def task_model(cluster: SimCluster) -> None:
 
 
 def _start_clients(cluster: SimCluster) -> None:
-    names = tuple(node.name for node in cluster.nodes)
     model = cluster.model
     programs = {f"maker{number}": model.producer() for number in range(1, _PRODUCERS + 1)}
     programs |= {f"doer{number}": model.worker() for number in range(1, _WORKERS + 1)}
+    start_unjudged(cluster, programs)
+
+
+def start_unjudged(cluster: SimCluster, programs: Mapping[str, Program]) -> None:
+    """Start programs by their clients' names; their calls are in no history that is judged."""
+    names = tuple(node.name for node in cluster.nodes)
     unjudged = History()
     for name, program in programs.items():
         client = ClientMachine(cluster.world, cluster.network, unjudged, name, names, program)
