@@ -5,8 +5,8 @@ they began, on any node.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Unpack
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar, Unpack
 from uuid import UUID
 
 from raftq.client.durations import Duration, seconds
@@ -15,6 +15,7 @@ from raftq.client.keywords.new_tasks import task_id
 from raftq.client.parts.caller import Caller
 from raftq.protocol import limits
 from raftq.protocol.calls import (
+    Call,
     ClusterCall,
     QueueCall,
     QueuesCall,
@@ -41,6 +42,7 @@ from raftq.protocol.statuses import (
     Why,
 )
 
+P = TypeVar("P", QueueList, Settings, ScheduleList)
 OVER = frozenset({TaskState.DONE, TaskState.DEAD, TaskState.CANCELLED, TaskState.EXPIRED})
 """The states of a task that nothing happens to by itself any more."""
 PAGE_TASKS = 100
@@ -181,14 +183,20 @@ class Reading(Caller):
         timeout: Duration | None = None,
     ) -> list[QueueStatus]:
         """Return all queues, the oldest first."""
-        found: list[QueueStatus] = []
+        pages = self._pages(lambda after: QueuesCall(consistency, after), QueueList, timeout)
+        return [each async for page in pages for each in page.queues]
+
+    async def _pages(
+        self, call: Callable[[str | None], Call], kind: type[P], timeout: Duration | None
+    ) -> AsyncIterator[P]:
+        """Yield the pages of a list; `call` asks for the one behind a name or key."""
         after: str | None = None
         while True:
-            page = await self._call(QueuesCall(consistency, after), QueueList, timeout)
-            found += page.queues
+            page = await self._call(call(after), kind, timeout)
+            yield page
             after = page.next_after
             if after is None:
-                return found
+                return
 
     async def quota(
         self,
@@ -206,14 +214,8 @@ class Reading(Caller):
         timeout: Duration | None = None,
     ) -> list[LimitStatus]:
         """Return the limit keys that are set or in use."""
-        found: list[LimitStatus] = []
-        after: str | None = None
-        while True:
-            page = await self._call(SettingsCall(consistency, after), Settings, timeout)
-            found += page.limits
-            after = page.next_after
-            if after is None:
-                return found
+        pages = self._pages(lambda after: SettingsCall(consistency, after), Settings, timeout)
+        return [each async for page in pages for each in page.limits]
 
     async def schedules(
         self,
@@ -222,14 +224,10 @@ class Reading(Caller):
         timeout: Duration | None = None,
     ) -> list[ScheduleStatus]:
         """Return all schedules, by name."""
-        found: list[ScheduleStatus] = []
-        after: str | None = None
-        while True:
-            page = await self._call(SchedulesCall(None, consistency, after), ScheduleList, timeout)
-            found += page.schedules
-            after = page.next_after
-            if after is None:
-                return found
+        pages = self._pages(
+            lambda after: SchedulesCall(None, consistency, after), ScheduleList, timeout
+        )
+        return [each async for page in pages for each in page.schedules]
 
     async def schedule(
         self,
